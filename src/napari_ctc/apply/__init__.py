@@ -1,0 +1,1 @@
+"""Classifiers at work: predictions for folders, and how good they are."""

@@ -1,0 +1,57 @@
+"""Write files whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from napari_ctc.errors import CTCError
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Give a temporary name in the same folder, and rename it to `path` when the block ends well.
+
+    The file is on the disk before it gets its name, so that a crash leaves the old file or the new one, never
+    a part of either.
+
+    Raises
+    ------
+    CTCError
+        If the folder cannot be written to or the disk is full.
+    """
+    path = Path(path).absolute()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
+        os.close(handle)
+    except OSError as problem:
+        raise CTCError(_sentence(path, problem)) from problem
+    temporary = Path(name)
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        # mkstemp makes files for their owner alone; give this one the rights that any new file has.
+        mask = os.umask(0)
+        os.umask(mask)
+        temporary.chmod(0o666 & ~mask)
+        temporary.replace(path)
+    except OSError as problem:
+        raise CTCError(_sentence(path, problem)) from problem
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """Write a file, the whole of it or nothing."""
+    with replacing(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def _sentence(path: Path, problem: OSError) -> str:
+    why = problem.strerror or str(problem)
+    return f"{path} cannot be written: {why}. Choose another place, or free space and check your rights there."

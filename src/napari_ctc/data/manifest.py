@@ -1,0 +1,390 @@
+"""The manifest: the table that says which specimens there are, what a person called them and where they are from.
+
+Reads and writes the CSV form, lists folders, and hands out rows. How rows are dealt into training, validation
+and test is in `splits`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePosixPath
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_ctc.data.files import write_whole
+from napari_ctc.data.specimens import (
+    READERS,
+    Array,
+    Layout,
+    find_files,
+    is_specimen_file,
+    keys_of,
+    read_specimen,
+    split_key,
+)
+from napari_ctc.errors import ManifestError, SpecimenError
+
+COLUMNS = ("path", "label", "source", "split", "by")
+SPLITS = {"": "", "train": "train", "training": "train", "validation": "validation", "val": "validation", "test": "test"}
+LABEL_FILES = ("labels.csv", "manifest.csv")
+"""Names under which a folder keeps the labels of its specimens, the first that exists."""
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A table of specimens. Frozen: methods that change something return another one.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        One row a specimen, text columns `path` (the key), `label` (what a person said; empty for unlabelled),
+        `source`, `split` ("", train, validation or test) and `by` ("" or person, or classifier).
+    root : Path
+        The folder that relative paths start from.
+    layout : Layout
+        Channels of the specimens.
+    notes : tuple of str
+        Sentences worth telling the person who opened it.
+    """
+
+    table: pd.DataFrame
+    root: Path
+    layout: Layout = Layout()
+    notes: tuple[str, ...] = ()
+
+    # ------------------------------------------------------------------------------------- making one
+
+    @classmethod
+    def open(
+        cls,
+        path: str | Path | Sequence[str | Path],
+        layout: Layout = Layout(),
+        subfolders: Literal["label", "source"] = "source",
+    ) -> Manifest:
+        """Open whatever names specimens: a manifest CSV, a folder, a specimen file, a stack, or several files.
+
+        Parameters
+        ----------
+        path : path, or sequence of paths
+        layout : Layout
+        subfolders : "label" or "source"
+            What the first level of subfolders of a folder says about the specimens in it.
+
+        Raises
+        ------
+        ManifestError, SpecimenError
+        """
+        if not isinstance(path, (str, Path)):
+            return cls.from_files([Path(one) for one in path], layout)
+        path = Path(path)
+        if path.is_dir():
+            return cls.from_folder(path, layout, subfolders)
+        if is_specimen_file(path):
+            return cls.from_files([path], layout)
+        return cls.read(path, layout)
+
+    @classmethod
+    def read(cls, path: str | Path, layout: Layout = Layout()) -> Manifest:
+        """Read a manifest CSV: columns `path,label[,source][,split]`, or two columns without a header.
+
+        Commas, semicolons and tabs are understood. Relative paths start at the manifest's folder and stay
+        inside it.
+
+        Raises
+        ------
+        ManifestError
+            With the line, if the table cannot be used.
+        """
+        path = Path(path)
+        rows, header = _read_rows(path)
+        table, notes = _checked_table(path, rows, header)
+        return cls(table, path.parent.absolute(), layout, notes)
+
+    @classmethod
+    def from_folder(
+        cls, folder: str | Path, layout: Layout = Layout(), subfolders: Literal["label", "source"] = "source"
+    ) -> Manifest:
+        """List a folder and all folders below it.
+
+        A `labels.csv` or `manifest.csv` in the folder gives labels, sources and splits to the files it names.
+        Without one, the first level of subfolders is the label, or the source, of what it holds.
+
+        Raises
+        ------
+        ManifestError
+            If the folder does not exist or holds no specimen file.
+        """
+        folder = Path(folder).absolute()
+        if not folder.is_dir():
+            raise ManifestError(f"{folder} is not a folder. Choose a folder of specimens or a manifest (.csv).")
+        files = find_files(folder)
+        if not files:
+            kinds = ", ".join(READERS)
+            raise ManifestError(f"{folder} and the folders below it hold no specimen file ({kinds}).")
+        keys, owners, notes = _keys_of_files(files, folder, layout)
+        parts = [PurePosixPath(name).parts for name in owners]
+        group = [part[0] if len(part) > 1 else "" for part in parts]
+        manifest = cls(_table(keys, **{subfolders: group}), folder, layout, notes)
+        for name in LABEL_FILES:
+            if (folder / name).is_file():
+                return _with_labels_of(manifest, cls.read(folder / name, layout), name)
+        return manifest
+
+    @classmethod
+    def from_files(cls, files: Sequence[Path], layout: Layout = Layout()) -> Manifest:
+        """Make a manifest of files, in the order given; a stack counts as its specimens.
+
+        Raises
+        ------
+        SpecimenError
+            If none of the files can be read.
+        """
+        files = [Path(file).absolute() for file in files]
+        for file in files:
+            if not is_specimen_file(file):
+                raise SpecimenError(f"{file.name} is of a format that is not read here (known: {', '.join(READERS)}).")
+        parents = {file.parent for file in files}
+        root = files[0].parent if len(parents) == 1 else Path(_common(parents))
+        if len(files) == 1:
+            return cls(_table(list(keys_of(files[0], files[0].name, layout))), root, layout)
+        keys, _, notes = _keys_of_files(files, root, layout)
+        return cls(_table(keys), root, layout, notes)
+
+    # ------------------------------------------------------------------------------------ asking it
+
+    def __len__(self) -> int:
+        """Return the number of specimens."""
+        return len(self.table)
+
+    @property
+    def keys(self) -> list[str]:
+        """The specimens' keys, in order."""
+        return list(self.table["path"])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """The class names in use, in order: by number where all are numbers, else by the alphabet."""
+        names = [name for name in self.table["label"].unique() if name]
+        try:
+            return tuple(sorted(names, key=float))
+        except ValueError:
+            return tuple(sorted(names))
+
+    def counts(self, classes: Sequence[str] | None = None) -> NDArray[np.int64]:
+        """Count the labelled specimens of each class, in the order of `classes`."""
+        found = self.table["label"].value_counts()
+        return np.array([int(found.get(name, 0)) for name in classes or self.classes], dtype=np.int64)
+
+    def labels(self, classes: Sequence[str]) -> NDArray[np.int64]:
+        """Give each specimen's class as its place in `classes`; -1 for none or another."""
+        places = {name: place for place, name in enumerate(classes)}
+        return np.array([places.get(name, -1) for name in self.table["label"]], dtype=np.int64)
+
+    def labelled(self) -> Manifest:
+        """Return the labelled rows."""
+        return self.rows(np.flatnonzero(self.table["label"] != ""))
+
+    def rows(self, indices: NDArray[np.integer] | Sequence[int]) -> Manifest:
+        """Return some rows, in the order given."""
+        return replace(self, table=self.table.iloc[indices].reset_index(drop=True))
+
+    def locate(self, row: int) -> tuple[Path, int | None]:
+        """Give the file of a row and its index inside a stack."""
+        name, index = split_key(str(self.table["path"].iat[row]))
+        return self.root / name, index
+
+    def specimen(self, row: int) -> Array:
+        """Read the specimen of a row.
+
+        Returns
+        -------
+        (height, width, channels) array, of the file's dtype
+
+        Raises
+        ------
+        SpecimenError
+        """
+        return read_specimen(*self.locate(row), self.layout)
+
+    # ------------------------------------------------------------------------------------ changing it
+
+    def with_column(self, column: Literal["label", "source", "split", "by"], values: Iterable[str]) -> Manifest:
+        """Return a manifest with another column of labels, sources, splits or authors."""
+        return replace(self, table=self.table.assign(**{column: pd.Series(list(values), dtype="str")}))
+
+    def write(self, path: str | Path, headerless: bool = False) -> None:
+        """Write the manifest as CSV, the whole file or none.
+
+        Parameters
+        ----------
+        path : Path
+            Specimens below its folder are named relative to it, others by their whole path.
+        headerless : bool
+            Write the original form: two columns, `path,label`, without a header.
+        """
+        path = Path(path)
+        columns = ["path", "label"]
+        if not headerless:
+            columns += [name for name in COLUMNS[2:] if (self.table[name] != "").any()]
+        table = self.table[columns].assign(path=rebase(self.keys, self.root, path.parent))
+        text = io.StringIO()
+        table.to_csv(text, index=False, header=not headerless, lineterminator="\n")
+        write_whole(path, text.getvalue().encode())
+
+
+def rebase(keys: Iterable[str], old: Path, new: Path) -> list[str]:
+    """Name specimens relative to another folder: forward slashes, or the whole path outside of it."""
+    old, new = old.absolute(), new.absolute()
+    if old == new:
+        return list(keys)
+    prefix = f"{new.as_posix().rstrip('/')}/"
+    whole = ((old / key).as_posix() for key in keys)
+    return [name.removeprefix(prefix) for name in whole]
+
+
+# ------------------------------------------------------------------------------------------- reading
+
+
+def _read_rows(path: Path) -> tuple[list[tuple[int, list[str]]], list[str] | None]:
+    """Read the cells of a CSV with their line numbers, and its header where it has one."""
+    try:
+        text = path.read_text("utf-8-sig")
+    except FileNotFoundError:
+        raise ManifestError(f"{path} does not exist. Choose a manifest (.csv) or a folder of specimens.") from None
+    except UnicodeDecodeError:
+        raise ManifestError(f"{path.name} is not a text file in UTF-8. Save the table as 'CSV UTF-8'.") from None
+    except OSError as problem:
+        raise ManifestError(f"{path.name} cannot be read: {problem.strerror}. Check its rights.") from problem
+    first = text.partition("\n")[0]
+    delimiter = max(",;\t", key=first.count)
+    try:
+        reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+    except csv.Error as problem:
+        raise ManifestError(f"{path.name}, line {reader.line_num}: {problem}. Check its quotation marks.") from None
+    if not rows:
+        raise ManifestError(f"{path.name} is empty. A manifest needs the columns path,label and a row a specimen.")
+    cells = [cell.lower() for cell in rows[0][1]]
+    if "path" in cells:
+        return rows[1:], cells
+    if len(cells) <= 2 and is_specimen_file(split_key(rows[0][1][0])[0]):
+        return rows, None
+    raise ManifestError(
+        f"{path.name}, line {rows[0][0]}: no column is called 'path'. A manifest needs a first line "
+        f"'path,label' (and, if known, ',source,split'), or two columns without a header: file and label."
+    )
+
+
+def _checked_table(
+    path: Path, rows: list[tuple[int, list[str]]], header: list[str] | None
+) -> tuple[pd.DataFrame, tuple[str, ...]]:
+    """Check every row; returns the table and notes."""
+    names = header or ["path", "label"]
+    places = {name: names.index(name) for name in COLUMNS if name in names}
+    if repeated := [name for name in COLUMNS if names.count(name) > 1]:
+        raise ManifestError(f"{path.name}: the column '{repeated[0]}' stands twice. Keep one of them.")
+    seen: dict[str, tuple[int, str]] = {}
+    values: dict[str, list[str]] = {name: [] for name in COLUMNS}
+    repeats = 0
+    for line, cells in rows:
+        where = f"{path.name}, line {line}"
+        if len(cells) != len(names) and not (header is None and len(cells) == 1):
+            raise ManifestError(f"{where}: {len(cells)} columns where {len(names)} were expected.")
+        row = {name: cells[place] if place < len(cells) else "" for name, place in places.items()}
+        key, label = _checked_key(row["path"], where), row.get("label", "")
+        if key in seen:
+            earlier, other = seen[key]
+            if label != other:
+                raise ManifestError(
+                    f"{where}: {key} is called '{label}' here but '{other}' on line {earlier}. Keep one of them."
+                )
+            repeats += 1
+            continue
+        seen[key] = line, label
+        split = SPLITS.get(row.get("split", "").lower())
+        if split is None:
+            raise ManifestError(
+                f"{where}: '{row['split']}' is no part of a split. Write train, validation, test, or nothing."
+            )
+        for name, value in {"source": "", "by": "", **row, "path": key, "label": label, "split": split}.items():
+            values[name].append(value)
+    if not seen:
+        raise ManifestError(f"{path.name} names no specimen. It needs a row for each, under path,label.")
+    notes = (f"{path.name} names {repeats} specimens twice; each counts once.",) if repeats else ()
+    return pd.DataFrame(values, columns=list(COLUMNS), dtype="str"), notes
+
+
+def _checked_key(text: str, where: str) -> str:
+    if not text:
+        raise ManifestError(f"{where}: the path is empty. Name the specimen's file.")
+    key = text.replace("\\", "/") if "\\" in text and "/" not in text else text
+    name, _ = split_key(key)
+    if not is_specimen_file(name):
+        raise ManifestError(f"{where}: {text} is not a file of a known format ({', '.join(READERS)}).")
+    if ".." in PurePosixPath(name).parts:
+        raise ManifestError(
+            f"{where}: {text} leads out of the manifest's folder. Write a path below it, or the whole path."
+        )
+    return str(PurePosixPath(key)) if "/" in key else key
+
+
+# ----------------------------------------------------------------------------------------- assembling
+
+
+def _table(keys: Sequence[str], **columns: Sequence[str]) -> pd.DataFrame:
+    blank = [""] * len(keys)
+    data = {name: columns.get(name, blank) for name in COLUMNS} | {"path": list(keys)}
+    return pd.DataFrame(data, columns=list(COLUMNS), dtype="str")
+
+
+def _keys_of_files(
+    files: Sequence[Path], root: Path, layout: Layout
+) -> tuple[list[str], list[str], tuple[str, ...]]:
+    """Give the keys of all specimens, the name of the file that owns each, and notes.
+
+    A file that cannot be read keeps its place under its name: whoever reads it is told why.
+    """
+    names = rebase([file.as_posix() for file in files], Path("/"), root)
+    keys: list[str] = []
+    owners: list[str] = []
+    broken: list[str] = []
+    for file, name in zip(files, names, strict=True):
+        try:
+            found = list(keys_of(file, name, layout))
+        except SpecimenError as problem:
+            broken.append(str(problem))
+            found = [name]
+        keys += found
+        owners += [name] * len(found)
+    if len(broken) == len(files):
+        more = f" So it is with all {len(files)} files." if len(files) > 1 else ""
+        raise SpecimenError(broken[0] + more)
+    notes = (f"{len(broken)} of {len(files)} files cannot be read. The first: {broken[0]}",) if broken else ()
+    return keys, owners, notes
+
+
+def _common(folders: Iterable[Path]) -> str:
+    try:
+        return os.path.commonpath(list(folders))
+    except ValueError:  # on Windows, files on two drives have no folder in common
+        return str(next(iter(folders)))
+
+
+def _with_labels_of(manifest: Manifest, labels: Manifest, name: str) -> Manifest:
+    """Give a folder's specimens what its own table says of them."""
+    known = labels.table.set_index("path")
+    missing = int((~known.index.isin(manifest.table["path"])).sum())
+    columns = known.reindex(manifest.table["path"]).fillna("").reset_index()[list(COLUMNS)]
+    if (columns["source"] == "").all():
+        columns = columns.assign(source=manifest.table["source"])
+    notes = (*manifest.notes, *labels.notes)
+    if missing:
+        notes = (*notes, f"{name} names {missing} specimens that are not in the folder; they are left out.")
+    return replace(manifest, table=columns.astype("str"), notes=notes)

@@ -1,0 +1,1 @@
+"""Scores, intervals and what a probability is worth. Never torch."""

@@ -1,0 +1,77 @@
+"""`TrainSettings`: every choice of a training run, in one place.
+
+The form in the window, the flags of the command line, the JSON in a classifier file and the table in the docs
+all follow from these fields. To add a setting, add a field with bounds and a one-line description.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+NetworkName = Literal["compact", "seed"]
+Weighting = Literal["balanced", "effective", "none"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "float32", "bfloat16"]
+ChannelAxis = Literal["auto", "first", "last"]
+
+
+class TrainSettings(BaseModel):
+    """The settings of a training run. Frozen; a misspelt field is an error; 0 stands for "choose for me"."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    network: NetworkName = Field(
+        "compact",
+        description="The network: 'compact' is small and fast; 'seed' is the original script's, large and slow.",
+    )
+    size: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="Side of the square that the network sees, in pixels. 0 chooses it from the specimens.",
+    )
+    channels: int = Field(4, ge=1, le=64, description="Number of channels of each specimen.")
+    channel_axis: ChannelAxis = Field(
+        "auto", description="Where the channels stand in the files: 'first', 'last', or 'auto' to find out."
+    )
+    weighting: Weighting = Field(
+        "balanced",
+        description="How rare classes are weighed: 'balanced' gives each class the same total weight, "
+        "'effective' a little less to the rare ones, 'none' weighs specimens alike.",
+    )
+    epochs: int = Field(
+        0, ge=0, le=10_000, description="Passes over the training specimens. 0 chooses by their number."
+    )
+    minutes: float = Field(
+        0.0, ge=0.0, le=10_000.0, description="Time budget in minutes; the schedule ends with it. 0 sets none."
+    )
+    batch_size: int = Field(0, ge=0, le=4096, description="Specimens in one training step. 0 chooses.")
+    learning_rate: float = Field(
+        0.002, ge=1e-7, le=1.0, description="Largest step size of the optimiser (AdamW)."
+    )
+    weight_decay: float = Field(
+        0.01, ge=0.0, le=1.0, description="How strongly the optimiser (AdamW) pulls weights towards zero."
+    )
+    augment: bool = Field(
+        True,
+        description="Show each training specimen turned, flipped, shifted, brighter or darker at random.",
+    )
+    validation_fraction: float = Field(
+        0.2,
+        ge=0.05,
+        le=0.5,
+        description="Share of the training specimens held out to choose the best epoch.",
+    )
+    accept_classifier_labels: bool = Field(
+        False, description="Also train on labels that a classifier gave (rows with by=classifier)."
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="Seed of every random choice of the run.")
+    device: Device = Field(
+        "auto", description="Where to compute: 'auto' takes a CUDA GPU when there is one, else the processor."
+    )
+    precision: Precision = Field(
+        "auto",
+        description="Number format of the network's arithmetic; 'auto' takes bfloat16 where the hardware has it.",
+    )
