@@ -39,5 +39,5 @@ class JobError(CTCError):
     """A computation that failed for a technical reason, such as too little memory."""
 
 
-class Stopped(Exception):  # noqa: N818 - no error: a person asked for it
+class Stopped(Exception):
     """Thrown into a job at its next yield when a person asks it to stop; the job ends with what it has."""

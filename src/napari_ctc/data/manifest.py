@@ -32,7 +32,14 @@ from napari_ctc.data.specimens import (
 from napari_ctc.errors import ManifestError, SpecimenError
 
 COLUMNS = ("path", "label", "source", "split", "by")
-SPLITS = {"": "", "train": "train", "training": "train", "validation": "validation", "val": "validation", "test": "test"}
+SPLITS = {
+    "": "",
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "val": "validation",
+    "test": "test",
+}
 LABEL_FILES = ("labels.csv", "manifest.csv")
 """Names under which a folder keeps the labels of its specimens, the first that exists."""
 
@@ -123,7 +130,9 @@ class Manifest:
         """
         folder = Path(folder).absolute()
         if not folder.is_dir():
-            raise ManifestError(f"{folder} is not a folder. Choose a folder of specimens or a manifest (.csv).")
+            raise ManifestError(
+                f"{folder} is not a folder. Choose a folder of specimens or a manifest (.csv)."
+            )
         files = find_files(folder)
         if not files:
             kinds = ", ".join(READERS)
@@ -149,7 +158,9 @@ class Manifest:
         files = [Path(file).absolute() for file in files]
         for file in files:
             if not is_specimen_file(file):
-                raise SpecimenError(f"{file.name} is of a format that is not read here (known: {', '.join(READERS)}).")
+                raise SpecimenError(
+                    f"{file.name} is of a format that is not read here (known: {', '.join(READERS)})."
+                )
         parents = {file.parent for file in files}
         root = files[0].parent if len(parents) == 1 else Path(_common(parents))
         if len(files) == 1:
@@ -215,7 +226,9 @@ class Manifest:
 
     # ------------------------------------------------------------------------------------ changing it
 
-    def with_column(self, column: Literal["label", "source", "split", "by"], values: Iterable[str]) -> Manifest:
+    def with_column(
+        self, column: Literal["label", "source", "split", "by"], values: Iterable[str]
+    ) -> Manifest:
         """Return a manifest with another column of labels, sources, splits or authors."""
         return replace(self, table=self.table.assign(**{column: pd.Series(list(values), dtype="str")}))
 
@@ -257,20 +270,30 @@ def _read_rows(path: Path) -> tuple[list[tuple[int, list[str]]], list[str] | Non
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
-        raise ManifestError(f"{path} does not exist. Choose a manifest (.csv) or a folder of specimens.") from None
+        raise ManifestError(
+            f"{path} does not exist. Choose a manifest (.csv) or a folder of specimens."
+        ) from None
     except UnicodeDecodeError:
-        raise ManifestError(f"{path.name} is not a text file in UTF-8. Save the table as 'CSV UTF-8'.") from None
+        raise ManifestError(
+            f"{path.name} is not a text file in UTF-8. Save the table as 'CSV UTF-8'."
+        ) from None
     except OSError as problem:
         raise ManifestError(f"{path.name} cannot be read: {problem.strerror}. Check its rights.") from problem
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:
         reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
+        rows = [
+            (reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))
+        ]
     except csv.Error as problem:
-        raise ManifestError(f"{path.name}, line {reader.line_num}: {problem}. Check its quotation marks.") from None
+        raise ManifestError(
+            f"{path.name}, line {reader.line_num}: {problem}. Check its quotation marks."
+        ) from None
     if not rows:
-        raise ManifestError(f"{path.name} is empty. A manifest needs the columns path,label and a row a specimen.")
+        raise ManifestError(
+            f"{path.name} is empty. A manifest needs the columns path,label and a row a specimen."
+        )
     cells = [cell.lower() for cell in rows[0][1]]
     if "path" in cells:
         return rows[1:], cells
@@ -313,7 +336,14 @@ def _checked_table(
             raise ManifestError(
                 f"{where}: '{row['split']}' is no part of a split. Write train, validation, test, or nothing."
             )
-        for name, value in {"source": "", "by": "", **row, "path": key, "label": label, "split": split}.items():
+        for name, value in {
+            "source": "",
+            "by": "",
+            **row,
+            "path": key,
+            "label": label,
+            "split": split,
+        }.items():
             values[name].append(value)
     if not seen:
         raise ManifestError(f"{path.name} names no specimen. It needs a row for each, under path,label.")

@@ -305,7 +305,9 @@ def _open(path: Path) -> ArrayFile:
         raise SpecimenError(f"{path.name} does not exist (looked in {path.parent}).") from None
     except OSError as problem:
         why = problem.strerror or problem
-        raise SpecimenError(f"{path.name} cannot be opened: {why}. Check the file and its rights.") from problem
+        raise SpecimenError(
+            f"{path.name} cannot be opened: {why}. Check the file and its rights."
+        ) from problem
 
 
 def _contents(name: str, file: ArrayFile, layout: Layout) -> Contents:

@@ -1,0 +1,239 @@
+"""The table of what one classifier said, on disk and in memory.
+
+`WRITERS` is the one place to add a format. What is done with a table afterwards (labels, class folders) lives in
+`exports`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from napari_ctc.data.manifest import rebase
+from napari_ctc.errors import PredictionsError
+
+BEFORE = ("path", "source", "predicted", "probability")
+AFTER = ("label", "error", "classifier", "bytes", "modified", "sha256")
+TEXT = ("path", "source", "predicted", "label", "error", "classifier", "modified", "sha256")
+
+
+def columns(classes: Sequence[str]) -> list[str]:
+    """Name the columns of a table of predictions, in order."""
+    return [*BEFORE, *(f"p_{name}" for name in classes), *AFTER]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one classifier said of specimens.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        A row a specimen: `path` (its key), `source`, `predicted` (a class, or empty where the file could not
+        be read), `probability` (of `predicted`), `p_<class>` for each class, `label` (what a person said),
+        `error` (why there is no prediction), `classifier` (its digest), and of the specimen's file: `bytes`,
+        `modified` (UTC, ISO 8601) and `sha256`.
+    root : Path
+        The folder that relative paths start from.
+    classes : tuple of str
+    stopped : bool
+        Whether a person stopped the job before the last specimen.
+    """
+
+    table: pd.DataFrame = field(repr=False)
+    root: Path
+    classes: tuple[str, ...]
+    stopped: bool = False
+
+    def __len__(self) -> int:
+        """Return the number of specimens."""
+        return len(self.table)
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]:
+        """The probability of each class, (n, classes) float32; NaN where a file could not be read."""
+        return self.table[[f"p_{name}" for name in self.classes]].to_numpy(np.float32)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Predicted specimens of each class."""
+        found = self.table["predicted"].value_counts()
+        return {name: int(found.get(name, 0)) for name in self.classes}
+
+    @property
+    def failed(self) -> int:
+        """Specimens that could not be read."""
+        return int((self.table["error"] != "").sum())
+
+    @classmethod
+    def read(cls, path: str | Path) -> Predictions:
+        """Read a table that `write` wrote: CSV or Parquet, by its suffix.
+
+        Raises
+        ------
+        PredictionsError
+            If it is no table of predictions.
+        """
+        path = Path(path)
+        try:
+            if path.suffix.lower() == ".parquet":
+                table = pd.read_parquet(path)
+            else:
+                table = pd.read_csv(path, keep_default_na=False, dtype="str")
+        except FileNotFoundError:
+            raise PredictionsError(f"{path} does not exist. Choose a table written by 'classify'.") from None
+        except (OSError, ValueError, pd.errors.ParserError) as problem:
+            raise PredictionsError(
+                f"{path.name} cannot be read as a table: {problem}. Choose one written by 'classify'."
+            ) from problem
+        missing = [name for name in (*BEFORE, *AFTER) if name not in table]
+        classes = tuple(str(name)[2:] for name in table.columns if str(name).startswith("p_"))
+        if missing or not classes:
+            lacks = ", ".join(missing) or "p_<class>"
+            raise PredictionsError(
+                f"{path.name} is no table of predictions: it lacks {lacks}. Choose one written by 'classify'."
+            )
+        try:
+            return cls(typed(table[columns(classes)], classes), path.parent.absolute(), classes)
+        except ValueError as problem:
+            raise PredictionsError(f"{path.name} holds a damaged number: {problem}.") from problem
+
+    def write(self, path: str | Path) -> None:
+        """Write the table as CSV or Parquet, by the suffix, the whole file or none.
+
+        Raises
+        ------
+        PredictionsError
+            If the suffix is of no known format.
+        """
+        path = Path(path)
+        write = WRITERS.get(path.suffix.lower())
+        if write is None:
+            known = " or ".join(WRITERS)
+            raise PredictionsError(f"Predictions are written as {known}; {path.name} ends in neither.")
+        writer = write(path)
+        try:
+            writer.append(self.table.assign(path=rebase(self.table["path"], self.root, path.parent)))
+        except BaseException:
+            writer.discard()
+            raise
+        writer.close()
+
+
+def typed(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
+    """Give each column its type: text as text, probabilities float32, bytes as integers (missing allowed)."""
+    numbers = {
+        name: pd.to_numeric(table[name].replace("", np.nan)).astype("float32")
+        for name in ("probability", *(f"p_{name}" for name in classes))
+    }
+    size = pd.to_numeric(table["bytes"].replace("", np.nan)).astype("Int64")
+    text = {name: table[name].astype("str") for name in TEXT}
+    return table.assign(**numbers, **text, bytes=size).reset_index(drop=True)
+
+
+# ------------------------------------------------------------------------------------------- writers
+
+
+class Writer(Protocol):
+    """What a format offers: rows are appended as they come; the file gets its name when it is closed."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin a file under a temporary name beside `path`."""
+
+    def append(self, rows: pd.DataFrame) -> None:
+        """Write rows, paths relative to the file's folder where possible."""
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+
+    def discard(self) -> None:
+        """Leave no trace."""
+
+
+class _Temporary:
+    """A file that gets its name when it is finished."""
+
+    def __init__(self, path: Path) -> None:
+        from contextlib import ExitStack
+
+        from napari_ctc.data.files import replacing
+
+        self._stack = ExitStack()
+        self.path: Path = self._stack.enter_context(replacing(path))
+
+    def finish(self) -> None:
+        self._stack.close()
+
+    def discard(self) -> None:
+        class Discarded(Exception):
+            pass
+
+        try:
+            with self._stack:
+                raise Discarded
+        except Discarded:
+            pass
+
+
+class CSVWriter:
+    """Comma-separated text with a header, probabilities with six decimals."""
+
+    def __init__(self, path: Path) -> None:
+        self._temporary = _Temporary(path)
+        self._file = self._temporary.path.open("w", encoding="utf-8", newline="")
+        self._begun = False
+
+    def append(self, rows: pd.DataFrame) -> None:
+        """Write rows."""
+        rows.to_csv(self._file, index=False, header=not self._begun, float_format="%.6f", lineterminator="\n")
+        self._begun = True
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        self._file.close()
+        self._temporary.finish()
+
+    def discard(self) -> None:
+        """Leave no trace."""
+        self._file.close()
+        self._temporary.discard()
+
+
+class ParquetWriter:
+    """Apache Parquet, through pyarrow."""
+
+    def __init__(self, path: Path) -> None:
+        self._temporary = _Temporary(path)
+        self._writer: Any = None
+
+    def append(self, rows: pd.DataFrame) -> None:
+        """Write rows."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        table = pa.Table.from_pandas(rows, preserve_index=False)
+        if self._writer is None:
+            self._writer = pq.ParquetWriter(self._temporary.path, table.schema)
+        self._writer.write_table(table.cast(self._writer.schema))
+
+    def close(self) -> None:
+        """Finish the file and give it its name."""
+        if self._writer is not None:
+            self._writer.close()
+        self._temporary.finish()
+
+    def discard(self) -> None:
+        """Leave no trace."""
+        if self._writer is not None:
+            self._writer.close()
+        self._temporary.discard()
+
+
+WRITERS: dict[str, type[Writer]] = {".csv": CSVWriter, ".parquet": ParquetWriter}
+"""Formats of predictions: suffix in lower case -> a class with `append`, `close` and `discard`."""

@@ -1,0 +1,203 @@
+"""Deal specimens into training and validation (or test), by class, with each source kept together.
+
+A slide's or patient's specimens resemble each other, so a split that tears a source apart promises too much. A
+rare class must still be on both sides wherever that can be had; what cannot be had is said in a note.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ctc.data.manifest import Manifest
+
+Rows = NDArray[np.intp]
+Floats = NDArray[np.floating[Any]]
+
+EXHAUSTIVE = 12  # up to so many sources every split is tried: 4,096 of them
+
+
+@dataclass(frozen=True)
+class Split:
+    """Rows of a manifest for training and for holding out.
+
+    Parameters
+    ----------
+    train, validation : (n,) integers
+        Row numbers, ascending. Unlabelled rows and rows marked test are in neither.
+    notes : tuple of str
+        What could not be had, in sentences.
+    """
+
+    train: Rows
+    validation: Rows
+    notes: tuple[str, ...] = ()
+
+
+def split(manifest: Manifest, fraction: float = 0.2, seed: int = 0) -> Split:
+    """Split the labelled specimens of a manifest.
+
+    Rows that the manifest itself marks `train`, `validation` or `test` stay there; if it marks any as
+    validation, nothing else is held out.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    fraction : float in (0, 1)
+        The share of each class to hold out.
+    seed : int
+
+    Returns
+    -------
+    Split
+    """
+    labelled = (manifest.table["label"] != "").to_numpy()
+    marked = manifest.table["split"].to_numpy()
+    free = np.flatnonzero(labelled & (marked != "test"))
+    validation = free[marked[free] == "validation"]
+    if len(validation):
+        return Split(
+            free[marked[free] != "validation"], validation, _notes_on_sides(manifest, free, validation)
+        )
+    movable = free[marked[free] == ""]
+    fixed = free[marked[free] == "train"]
+    if not len(movable):  # the manifest marks training and test alone: hold some of its training out
+        movable, fixed = free, fixed[:0]
+    held, notes = _held_out(manifest.rows(movable), fraction, seed)
+    validation = np.sort(movable[held])
+    return Split(np.setdiff1d(free, validation), validation, notes)
+
+
+def hold_out(manifest: Manifest, fraction: float = 0.2, seed: int = 0) -> Manifest:
+    """Mark a share of the labelled specimens as `test` and the others as `train`.
+
+    Returns
+    -------
+    Manifest
+        With its column `split` filled for labelled rows, and the split's notes.
+    """
+    cleared = manifest.with_column("split", [""] * len(manifest))
+    dealt = split(cleared, fraction, seed)
+    marks = np.full(len(manifest), "", dtype=object)
+    marks[dealt.train], marks[dealt.validation] = "train", "test"
+    marked = manifest.with_column("split", marks)
+    return Manifest(marked.table, marked.root, marked.layout, (*marked.notes, *dealt.notes))
+
+
+def _held_out(manifest: Manifest, fraction: float, seed: int) -> tuple[Rows, tuple[str, ...]]:
+    classes = manifest.classes
+    labels = manifest.labels(classes)
+    sources = manifest.table["source"].to_numpy()
+    known = sources != ""
+    random = np.random.default_rng(seed)
+    if len(np.unique(sources[known])) < 2:
+        notes: tuple[str, ...] = ()
+        if known.all() and len(sources):
+            notes = (f"All specimens come from one source ({sources[0]}), so none could be held out whole.",)
+        return _by_class(labels, len(classes), fraction, random), notes
+    # A specimen of unknown source is a group of its own.
+    names = np.where(known, sources, [f"\0{row}" for row in range(len(sources))])
+    _, group = np.unique(names, return_inverse=True)
+    counts = np.zeros((group.max() + 1, len(classes)), dtype=np.int64)  # (sources, classes)
+    np.add.at(counts, (group, labels), 1)
+    outside = _choose_groups(counts, fraction, random)
+    held = np.flatnonzero(outside[group])
+    return held, _notes_on_groups(classes, counts, outside)
+
+
+def _by_class(labels: Rows, n_classes: int, fraction: float, random: np.random.Generator) -> Rows:
+    """Hold out the share of each class, at least one and never all of a class of two or more."""
+    held = []
+    for place in range(n_classes):
+        rows = random.permutation(np.flatnonzero(labels == place))
+        wanted = round(fraction * len(rows))
+        held.append(rows[: min(max(wanted, 1), len(rows) - 1)])
+    return np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.intp)
+
+
+def _cost(inside: Floats, counts: NDArray[np.int64], fraction: float) -> Floats:
+    """Cost of splits that hold out `inside` (..., classes) specimens of each class.
+
+    A class that two sources hold and one side lacks costs most; then a class that only one source holds and
+    that is missing for training; then the distance from the wanted share of each class, relative to the class.
+    """
+    totals = counts.sum(axis=0)
+    several = (counts > 0).sum(axis=0) > 1
+    missing = (inside == 0) | (inside == totals)
+    lost = ~several & (inside == totals)
+    distance = ((inside / np.maximum(totals, 1) - fraction) ** 2).sum(axis=-1)
+    cost: Floats = 1e6 * (missing & several).sum(axis=-1) + 1e3 * lost.sum(axis=-1) + distance
+    return cost
+
+
+def _choose_groups(
+    counts: NDArray[np.int64], fraction: float, random: np.random.Generator
+) -> NDArray[np.bool_]:
+    """Choose the sources to hold out: all ways tried for a few sources, else the best of several descents."""
+    groups = len(counts)
+    if groups <= EXHAUSTIVE:
+        ways = np.array(list(product((False, True), repeat=groups)))
+        ways = ways[random.permutation(len(ways))]  # among equals, the seed decides
+        best: NDArray[np.bool_] = ways[np.argmin(_cost((ways @ counts).astype(float), counts, fraction))]
+        return best
+    starts = [random.random(groups) < fraction for _ in range(8)]
+    found = [_descend(start, counts, fraction) for start in starts]
+    return min(found, key=lambda way: float(_cost((way @ counts).astype(float), counts, fraction)))
+
+
+def _descend(way: NDArray[np.bool_], counts: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
+    """Move one source at a time to the other side, the best move first, while that helps."""
+    way = way.copy()
+    inside = (way @ counts).astype(float)
+    cost = float(_cost(inside, counts, fraction))
+    for _ in range(400):
+        moved = inside + np.where(way, -1, 1)[:, None] * counts  # (sources, classes)
+        costs = _cost(moved, counts, fraction)
+        move = int(np.argmin(costs))
+        if costs[move] >= cost - 1e-12:
+            break
+        way[move] = ~way[move]
+        inside, cost = moved[move], float(costs[move])
+    return way
+
+
+def _notes_on_groups(
+    classes: tuple[str, ...], counts: NDArray[np.int64], outside: NDArray[np.bool_]
+) -> tuple[str, ...]:
+    notes = []
+    inside = outside @ counts
+    for place, name in enumerate(classes):
+        total, sources = int(counts[:, place].sum()), int((counts[:, place] > 0).sum())
+        if 0 < inside[place] < total:
+            continue
+        side = "held-out" if inside[place] == 0 else "training"
+        why = (
+            "all its specimens come from one source"
+            if sources == 1
+            else "no split that keeps sources together has every class on both sides"
+        )
+        notes.append(f"There is no {name} among the {side} specimens: {why}.")
+    return tuple(notes)
+
+
+def _notes_on_sides(manifest: Manifest, free: Rows, validation: Rows) -> tuple[str, ...]:
+    names = manifest.table["label"].to_numpy()
+    train = set(names[np.setdiff1d(free, validation)])
+    held = set(names[validation])
+    notes = [
+        f"There is no {name} among the validation specimens that the manifest marks."
+        for name in sorted(train - held)
+    ]
+    notes += [
+        f"There is no {name} among the training specimens that the manifest marks."
+        for name in sorted(held - train)
+    ]
+    sources = manifest.table["source"].to_numpy()
+    shared = (set(sources[np.setdiff1d(free, validation)]) & set(sources[validation])) - {""}
+    if shared:
+        notes.append(f"{len(shared)} sources are on both sides of the split that the manifest marks.")
+    return tuple(notes)
