@@ -137,6 +137,11 @@ def typed(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
     return table.assign(**numbers, **text, bytes=size).reset_index(drop=True)
 
 
+def empty(classes: Sequence[str]) -> pd.DataFrame:
+    """Make a table without rows."""
+    return typed(pd.DataFrame({name: [] for name in columns(classes)}, dtype="str"), classes)
+
+
 # ------------------------------------------------------------------------------------------- writers
 
 

@@ -1,0 +1,250 @@
+"""Classify specimens: read ahead in threads, run the network, say what came of each.
+
+`classify` is the job behind the window, the terminal and a notebook. What is done with its table lives in
+`data.predictions` and `data.exports`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import lru_cache
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch.fx.experimental.optimization import fuse
+
+from napari_ctc.data.manifest import Manifest, rebase
+from napari_ctc.data.predictions import WRITERS, Predictions, Writer, empty, typed
+from napari_ctc.errors import ClassifierError, PredictionsError, SpecimenError, Stopped
+from napari_ctc.events import Classified, Event, Job, Said, Saved, Skipped
+from napari_ctc.learn.batches import fit_to_canvas, to_network
+from napari_ctc.learn.classifier import Classifier
+from napari_ctc.learn.hardware import choose_device, choose_precision
+from napari_ctc.settings import Device, Precision
+
+READERS_AT_ONCE = 4
+READ_AHEAD = 3  # batches; enough that the network never waits, few enough to keep memory flat
+
+
+@dataclass(frozen=True)
+class _Batch:
+    """Specimens of one batch as read: pixels of the readable ones, and facts or a reason for each."""
+
+    rows: range
+    pixels: NDArray[Any]  # (readable, native, native, C)
+    readable: NDArray[np.intp]  # places in `rows`
+    facts: list[tuple[int | None, str, str]] = field(repr=False)  # bytes, modified, sha256
+    reasons: list[str] = field(repr=False)
+
+
+def classify(
+    inputs: Manifest | str | Path | Sequence[str | Path],
+    classifier: Classifier,
+    out: str | Path | None = None,
+    *,
+    precision: Precision = "auto",
+    device: Device = "auto",
+    batch_size: int = 0,
+) -> Job[Predictions]:
+    """Classify specimens, in the order of the input.
+
+    Parameters
+    ----------
+    inputs : Manifest, path or paths
+        A manifest, or whatever `Manifest.open` takes: a folder, a CSV, files.
+    classifier : Classifier
+    out : path, optional
+        Where to write the table: .csv or .parquet, the whole file or none.
+    precision : "auto", "float32" or "bfloat16"
+        "auto" takes bfloat16 where the hardware has it.
+    device : "auto", "cpu", "cuda" or "mps"
+    batch_size : int
+        Specimens in one forward pass; 0 chooses.
+
+    Yields
+    ------
+    Event
+        `Classified` for each batch, `Skipped` for each file that cannot be read, `Saved`.
+
+    Returns
+    -------
+    Predictions
+        With `stopped=True` and the rows so far when a person stopped it.
+
+    Raises
+    ------
+    ClassifierError
+        If the classifier was trained on another number of channels.
+    PredictionsError
+        If `out` ends in no known format.
+    ManifestError, SpecimenError
+        If `inputs` cannot be opened at all.
+    """
+    manifest = inputs if isinstance(inputs, Manifest) else Manifest.open(inputs, classifier.layout)
+    if manifest.layout.channels != classifier.channel_count:
+        raise ClassifierError(
+            f"The classifier was trained on specimens of {classifier.channel_count} channels, and these have "
+            f"{manifest.layout.channels}. Open the specimens it was made for, or train another one."
+        )
+    writer = _writer(out)
+    target = choose_device(device)
+    kind = choose_precision(precision, target)
+    yield Said(text=f"Classifying {len(manifest):,} specimens on {target.type} in {str(kind)[6:]}.")
+    for note in manifest.notes:
+        yield Said(text=note, warning=True)
+    tables: list[pd.DataFrame] = []
+    stopped = False
+    try:
+        try:
+            for event in _batches(manifest, classifier, target, kind, batch_size):
+                if isinstance(event, Classified):
+                    tables.append(event.rows)
+                    if writer is not None and out is not None:
+                        paths = rebase(event.rows["path"], manifest.root, Path(out).parent)
+                        writer.append(event.rows.assign(path=paths))
+                yield event
+        except Stopped:
+            stopped = True
+        table = pd.concat(tables, ignore_index=True) if tables else empty(classifier.classes)
+        if writer is not None and out is not None:
+            if not tables:
+                writer.append(table)
+            writer.close()
+            writer = None
+            yield Saved(path=Path(out))
+    finally:
+        if writer is not None:
+            writer.discard()
+    return Predictions(table, manifest.root, classifier.classes, stopped)
+
+
+def _writer(out: str | Path | None) -> Writer | None:
+    if out is None:
+        return None
+    make = WRITERS.get(Path(out).suffix.lower())
+    if make is None:
+        raise PredictionsError(f"Predictions are written as {' or '.join(WRITERS)}; {Path(out).name} ends in neither.")
+    return make(Path(out))
+
+
+def _batches(
+    manifest: Manifest, classifier: Classifier, device: torch.device, precision: torch.dtype, batch_size: int
+) -> Iterator[Event]:
+    """Read ahead, compute, and yield events; a generator, so that closing it ends the threads."""
+    size = batch_size or (4 if classifier.settings.network == "seed" else 32)
+    network = fuse(classifier.network).to(device, precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    total, done = len(manifest), 0
+    spans = iter([range(start, min(start + size, total)) for start in range(0, total, size)])
+    pool = ThreadPoolExecutor(READERS_AT_ONCE, thread_name_prefix="napari-ctc read")
+    waiting = deque(pool.submit(_read, manifest, span, classifier.native) for span in islice(spans, READ_AHEAD))
+    try:
+        while waiting:
+            while not wait([waiting[0]], timeout=0.2).done:
+                yield Event(done=done, total=total)
+            batch = waiting.popleft().result()
+            waiting.extend(pool.submit(_read, manifest, span, classifier.native) for span in islice(spans, 1))
+            for row, reason in zip(batch.rows, batch.reasons, strict=True):
+                if reason:
+                    yield Skipped(path=str(manifest.table["path"].iat[row]), reason=reason, done=done, total=total)
+            probabilities = _probabilities(network, batch.pixels, classifier, device, precision)
+            done = batch.rows.stop
+            rows = _rows(manifest, batch, probabilities, classifier)
+            yield Classified(rows=rows, indices=tuple(batch.rows), done=done, total=total)
+    finally:
+        for future in waiting:
+            future.cancel()
+        pool.shutdown(wait=True)
+
+
+# --------------------------------------------------------------------------------------------- reading
+
+
+def _read(manifest: Manifest, rows: range, native: int) -> _Batch:
+    pixels, readable, facts, reasons = [], [], [], []
+    for place, row in enumerate(rows):
+        path, _ = manifest.locate(row)
+        try:
+            specimen = manifest.specimen(row)
+            facts.append(file_facts(path))
+        except (SpecimenError, OSError) as problem:
+            facts.append((None, "", ""))
+            reasons.append(str(problem))
+            continue
+        pixels.append(fit_to_canvas(specimen, native))
+        readable.append(place)
+        reasons.append("")
+    stacked = np.stack(pixels) if pixels else np.empty((0, native, native, manifest.layout.channels), np.uint8)
+    return _Batch(rows, stacked, np.array(readable, dtype=np.intp), facts, reasons)
+
+
+def file_facts(path: Path) -> tuple[int, str, str]:
+    """Tell a file's size in bytes, when it was modified (UTC, ISO 8601), and its SHA-256."""
+    status = path.stat()
+    return status.st_size, modified(status), _sha256(path, status.st_size, status.st_mtime_ns)
+
+
+def modified(status: os.stat_result) -> str:
+    """Write a file's time of modification in UTC, to the microsecond, as the table of predictions has it."""
+    return datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC).isoformat(timespec="microseconds")
+
+
+@lru_cache(maxsize=64)
+def _sha256(path: Path, size: int, modified_ns: int) -> str:
+    """Digest a file. Cached, since the specimens of a stack share theirs."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+# ------------------------------------------------------------------------------------------- computing
+
+
+@torch.inference_mode()
+def _probabilities(
+    network: torch.nn.Module,
+    pixels: NDArray[Any],
+    classifier: Classifier,
+    device: torch.device,
+    precision: torch.dtype,
+) -> NDArray[np.float32]:
+    if not len(pixels):
+        return np.empty((0, len(classifier.classes)), np.float32)
+    scores = network(to_network(pixels, classifier, device).to(precision))  # (B, classes)
+    probabilities: NDArray[np.float32] = scores.float().softmax(dim=1).cpu().numpy()
+    return probabilities
+
+
+def _rows(
+    manifest: Manifest, batch: _Batch, probabilities: NDArray[np.float32], classifier: Classifier
+) -> pd.DataFrame:
+    classes = np.array([*classifier.classes, ""], dtype=object)
+    every = np.full((len(batch.rows), len(classifier.classes)), np.nan, np.float32)
+    every[batch.readable] = probabilities
+    best = np.full(len(batch.rows), -1)
+    best[batch.readable] = probabilities.argmax(axis=1) if len(probabilities) else best[:0]
+    source = manifest.table.iloc[batch.rows.start : batch.rows.stop]
+    sizes, times, digests = zip(*batch.facts, strict=True)
+    table = {
+        "path": source["path"].to_numpy(),
+        "source": source["source"].to_numpy(),
+        "predicted": classes[best],
+        "probability": np.where(best < 0, np.nan, every[np.arange(len(best)), best]),
+        **{f"p_{name}": every[:, place] for place, name in enumerate(classifier.classes)},
+        "label": source["label"].to_numpy(),
+        "error": batch.reasons,
+        "classifier": classifier.digest,
+        "bytes": pd.array(list(sizes), dtype="Int64"),
+        "modified": times,
+        "sha256": digests,
+    }
+    return typed(pd.DataFrame(table), classifier.classes)
