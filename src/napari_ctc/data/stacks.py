@@ -1,0 +1,346 @@
+"""Lazy stacks: every specimen of a manifest as frames of one size, read one file at a time, for a viewer.
+
+Padding and cropping here are for the view only; what is trained on and classified comes from `specimens`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.specimens import Array, Contents, describe, split_key
+from napari_ctc.errors import CTCError, SpecimenError
+
+MEMORY = 256 * 2**20
+"""Bytes of frames that a stack keeps, of those shown last."""
+
+MOST_HEADERS = 20_000
+"""Files whose headers are read to find the size of the view; of more files, this many spread over the set."""
+
+_CONTRAST_SPECIMENS = 64
+_CONTRAST_PIXELS = 16_384  # of each specimen: a million in all place the percentiles well enough
+
+Problem = Callable[[str, str], object]
+
+
+class SpecimenStack:
+    """The specimens of a manifest as one lazy array of shape (specimens, height, width) for each channel.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    channel_names : sequence of str, optional
+        By default "Channel 1" and so on.
+    memory : int, bytes
+        How much of what was shown lately is kept.
+
+    Attributes
+    ----------
+    shape : (specimens, height, width)
+        The height and width of the view hold the largest specimen.
+    dtype : numpy.dtype
+        Holds the values of every specimen seen.
+    notes : tuple of str
+        Sentences worth telling the person who opened it, the manifest's among them.
+    on_problem : list of callables
+        Each is called once as ``problem(key, sentence)`` for a specimen that cannot be shown; its frame is
+        empty.
+    reads : int
+        Specimens read so far, for whoever wants to know.
+
+    Raises
+    ------
+    SpecimenError
+        If no file of the manifest can be read.
+    """
+
+    def __init__(
+        self, manifest: Manifest, channel_names: Sequence[str] | None = None, memory: int = MEMORY
+    ) -> None:
+        self.manifest = manifest
+        self.channels = manifest.layout.channels
+        self.channel_names = named_channels(self.channels, channel_names)
+        view = _survey(manifest)
+        self.shape = (len(manifest), view.height, view.width)
+        self.dtype = view.dtype
+        self.notes = (*manifest.notes, *view.notes)
+        self.on_problem: list[Problem] = []
+        self.reads = 0
+        self._keys = manifest.keys
+        self._memory = memory
+        self._frames: OrderedDict[int, tuple[_Signature, Array]] = OrderedDict()
+        self._told: set[tuple[int, _Signature]] = set()
+        self._lock = threading.RLock()  # napari may slice its layers in threads: they wait for one reading
+
+    def __len__(self) -> int:
+        """Return the number of specimens."""
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        size = " x ".join(map(str, self.shape))
+        return f"<SpecimenStack {size}, {self.channels} channels, {self.dtype}, {self.manifest.root}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> SpecimenStack:
+        """Return itself: a duplicated layer shows the same files through the same cache."""
+        return self
+
+    @property
+    def keys(self) -> list[str]:
+        """The specimens' keys, in order."""
+        return self._keys
+
+    def channel(self, channel: int) -> ChannelView:
+        """Return one channel of all specimens, as an array-like of `shape`."""
+        return ChannelView(self, range(self.channels)[channel])
+
+    def frame(self, row: int) -> Array:
+        """Return the frame of a specimen; empty (zeros) where it cannot be read.
+
+        Returns
+        -------
+        (channels, height, width) array of `dtype`, read-only
+        """
+        row = range(len(self))[row]
+        with self._lock:
+            signature = self._signature(row)
+            kept = self._frames.get(row)
+            if kept is not None and kept[0] == signature:
+                self._frames.move_to_end(row)
+                return kept[1]
+            frame, problem = self._read(row)
+            self._frames[row] = signature, frame
+            self._frames.move_to_end(row)
+            while len(self._frames) > max(1, self._memory // frame.nbytes):
+                self._frames.popitem(last=False)
+            news = problem is not None and (row, signature) not in self._told
+            self._told |= {(row, signature)} if news else set()
+        if news:
+            for tell in self.on_problem:
+                tell(self._keys[row], str(problem))
+        return frame
+
+    def contrast(self) -> NDArray[np.float64]:
+        """Measure each channel's contrast limits over up to 64 specimens spread over the set.
+
+        Returns
+        -------
+        (channels, 2) float64
+            The 0.1 and 99.9 percentiles; one unit apart for a channel of one value.
+        """
+        values: list[Array] = []
+        for row in _spread(len(self), _CONTRAST_SPECIMENS):
+            try:
+                specimen = self.manifest.specimen(row)
+            except CTCError:
+                continue
+            step = max(1, round((specimen[:, :, 0].size / _CONTRAST_PIXELS) ** 0.5))
+            values.append(specimen[::step, ::step].reshape(-1, self.channels))
+        if not values:
+            return np.array([[0.0, 1.0]] * self.channels)
+        limits = np.percentile(np.concatenate(values).astype(np.float64), (0.1, 99.9), axis=0).T
+        flat = limits[:, 0] == limits[:, 1]
+        limits[flat, 1] += np.maximum(1.0, np.abs(limits[flat, 1]) * 1e-6)
+        return limits
+
+    def _signature(self, row: int) -> _Signature:
+        path, _ = self.manifest.root, None
+        try:
+            status = os.stat(path / split_key(self._keys[row])[0])  # noqa: PTH116 - a step does it four times
+        except OSError:
+            return None
+        return status.st_size, status.st_mtime_ns
+
+    def _read(self, row: int) -> tuple[Array, CTCError | None]:
+        self.reads += 1
+        try:
+            specimen = self.manifest.specimen(row)
+        except CTCError as problem:
+            frame: Array = np.zeros((self.channels, *self.shape[1:]), self.dtype)
+            frame.flags.writeable = False
+            return frame, problem
+        frame = fit_to_frame(specimen, *self.shape[1:], self.dtype)
+        frame.flags.writeable = False
+        return frame, None
+
+
+_Signature = tuple[int, int] | None  # size and time of change; None for a file that is gone
+
+
+class ChannelView:
+    """One channel of a stack, as far as an array needs to be one for napari to show it.
+
+    Parameters
+    ----------
+    stack : SpecimenStack
+    channel : int, from 0
+    """
+
+    def __init__(self, stack: SpecimenStack, channel: int) -> None:
+        self.stack = stack
+        self.index = channel
+        self.shape = stack.shape
+        self.dtype = stack.dtype
+        self.ndim = 3
+        self.size = int(np.prod(self.shape, dtype=np.int64))
+
+    def __len__(self) -> int:
+        """Return the number of specimens."""
+        return self.shape[0]
+
+    def __repr__(self) -> str:
+        return f"<{self.stack.channel_names[self.index]} of {self.stack!r}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> ChannelView:
+        """Return itself, as `SpecimenStack` does."""
+        return self
+
+    def __array__(self, dtype: DTypeLike | None = None, copy: bool | None = None) -> Array:
+        """Read all specimens into memory."""
+        if copy is False:
+            raise ValueError("The specimens are on disk; an array of them is always a copy.")
+        whole: Array = np.asarray(self[:], dtype=dtype)
+        return whole
+
+    def __getitem__(self, index: Any) -> Any:
+        """Read what is asked for, and only that: one file for each specimen named by the first index."""
+        first, rest = self._split(index)
+        if isinstance(first, (int, np.integer)):
+            return self._image(int(first))[rest]
+        rows = np.arange(len(self))[first]
+        if rows.ndim != 1 or not all(isinstance(part, (int, np.integer, slice)) for part in rest):
+            return np.asarray(self)[index]
+        found = np.empty((len(rows), *np.empty(self.shape[1:], bool)[rest].shape), self.dtype)
+        for place, row in enumerate(rows):
+            found[place] = self._image(int(row))[rest]
+        return found
+
+    def _image(self, row: int) -> Array:
+        image: Array = self.stack.frame(row)[self.index]
+        return image
+
+    def _split(self, index: Any) -> tuple[Any, tuple[Any, ...]]:
+        """Split an index into that of the specimens and that of the pixels."""
+        parts = index if isinstance(index, tuple) else (index,)
+        for place, part in enumerate(parts):
+            if part is Ellipsis:
+                blank = (slice(None),) * (self.ndim - len(parts) + 1)
+                parts = (*parts[:place], *blank, *parts[place + 1 :])
+                break
+        if len(parts) > self.ndim:
+            raise IndexError(f"too many indices: {len(parts)} for {self.ndim} dimensions")
+        if any(part is None for part in parts):
+            raise IndexError("a stack of specimens takes no new axes; make an array of it first")
+        return (parts[0], parts[1:]) if parts else (slice(None), ())
+
+
+def named_channels(count: int, names: Sequence[str] | None = None) -> tuple[str, ...]:
+    """Return the names where there is one for each channel, else "Channel 1" and so on."""
+    if names is not None and len(names) == count:
+        return tuple(names)
+    return tuple(f"Channel {number}" for number in range(1, count + 1))
+
+
+def fit_to_frame(specimen: Array, height: int, width: int, dtype: DTypeLike) -> Array:
+    """Centre a specimen in a frame: pad it with each channel's border median, or crop it.
+
+    Parameters
+    ----------
+    specimen : (h, w, channels) array
+    height, width : int, pixels
+    dtype : dtype
+        Of the frame; values that it cannot hold are clipped.
+
+    Returns
+    -------
+    (channels, height, width) array, contiguous
+    """
+    image = specimen.transpose(2, 0, 1)  # (C, h, w)
+    dtype = np.dtype(dtype)
+    if specimen.dtype != dtype and dtype.kind in "iu" and not np.can_cast(specimen.dtype, dtype):
+        limits = np.iinfo(dtype)
+        # As Python integers, which NumPy compares with any integer type exactly.
+        low, high = (limits.min, limits.max) if specimen.dtype.kind == "f" else _shared(limits, specimen.dtype)
+        image = np.clip(image, low, high)
+    if image.shape[1:] == (height, width):
+        return np.ascontiguousarray(image, dtype)
+    edges = (image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1])
+    background = np.median(np.concatenate(edges, axis=1), axis=1)
+    frame = np.empty((len(image), height, width), dtype)
+    frame[:] = background[:, None, None]
+    into, out_of = zip(
+        *(_centred(have, want) for have, want in zip(image.shape[1:], (height, width), strict=True)),
+        strict=True,
+    )
+    frame[:, *into] = image[:, *out_of]
+    return frame
+
+
+def _shared(limits: np.iinfo[Any], dtype: np.dtype[Any]) -> tuple[int, int]:
+    own = np.iinfo(dtype)
+    return max(int(limits.min), int(own.min)), min(int(limits.max), int(own.max))
+
+
+def _centred(have: int, want: int) -> tuple[slice, slice]:
+    """Where in the frame a side goes, and which part of it."""
+    if have <= want:
+        start = (want - have) // 2
+        return slice(start, start + have), slice(None)
+    start = (have - want) // 2
+    return slice(None), slice(start, start + want)
+
+
+# --------------------------------------------------------------------------------------------- survey
+
+
+@dataclass(frozen=True)
+class _View:
+    height: int
+    width: int
+    dtype: np.dtype[Any]
+    notes: tuple[str, ...]
+
+
+def _survey(manifest: Manifest) -> _View:
+    """Read the headers: how large the view must be, and of which dtype."""
+    names = list(dict.fromkeys(split_key(key)[0] for key in manifest.keys))
+    chosen = [names[place] for place in _spread(len(names), MOST_HEADERS)]
+    seen: dict[Contents, int] = {}
+    problems: list[SpecimenError] = []
+    for name in chosen:
+        try:
+            contents = describe(manifest.root / name, manifest.layout)
+        except SpecimenError as problem:
+            problems.append(problem)
+            continue
+        seen[contents] = seen.get(contents, 0) + 1
+    if not seen:
+        more = f" So it is with all {len(problems)} files." if len(problems) > 1 else ""
+        raise SpecimenError(f"{problems[0]}{more}")
+    height, width = max(one.height for one in seen), max(one.width for one in seen)
+    dtype = np.result_type(*{one.dtype for one in seen})
+    if dtype == np.float16:
+        dtype = np.dtype(np.float32)  # graphics cards take no half-precision textures from napari
+    sides = {(one.height, one.width) for one in seen}
+    notes: tuple[str, ...] = ()
+    if len(sides) > 1:
+        smallest = min(sides, key=lambda side: side[0] * side[1])
+        notes = (
+            f"The specimens differ in size, from {smallest[0]} x {smallest[1]} up to {height} x {width} pixels. "
+            f"For the view, and only there, they are centred and the smaller ones filled up with their background.",
+        )
+    return _View(height, width, dtype, notes)
+
+
+def _spread(count: int, most: int) -> list[int]:
+    """Pick up to `most` of `count` places, spread evenly and with both ends."""
+    if count <= most:
+        return list(range(count))
+    return [round(place) for place in np.linspace(0, count - 1, most)]

@@ -1,0 +1,219 @@
+"""The reader: files, folders and manifests as layers of the viewer, and the drawn sample data.
+
+No window and no torch: dialogs and buttons that open things are in `opening`.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from napari_ctc.data.drawn import CHANNELS, draw_specimen, write_drawn
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.specimens import READERS, Layout, is_specimen_file
+from napari_ctc.data.stacks import SpecimenStack
+from napari_ctc.errors import SettingsError
+from napari_ctc.events import run
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+PLUGIN = "napari-ctc"
+KEY = "napari_ctc"
+"""Under this key a layer's metadata tell which stack and channel it shows."""
+
+PATTERNS = (*(f"*{suffix}" for suffix in READERS), "*.csv")
+"""What napari.yaml says this reader opens, beside folders."""
+
+SAMPLES = 300
+
+LayerData = tuple[Any, dict[str, Any], str]
+Paths = str | Path | Sequence[str | Path]
+
+
+# --------------------------------------------------------------------------------------------- reader
+
+
+def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None:
+    """Return the function that opens a path, or None for a path that is not ours (napari's reader contract).
+
+    A wrong file of ours is not refused here: the function raises the error that says what is wrong with it.
+    """
+    if isinstance(path, (str, os.PathLike)):
+        ours = Path(path).is_dir() or is_specimen_file(path) or _is_table(path)
+    else:
+        ours = bool(path) and (all(map(is_specimen_file, path)) or (len(path) == 1 and get_reader(path[0])))
+    return read_layers if ours else None
+
+
+def read_layers(path: Paths) -> list[LayerData]:
+    """Open a file, folder, manifest or several files as layers, one a channel.
+
+    Raises
+    ------
+    SpecimenError, ManifestError
+    """
+    if not isinstance(path, (str, os.PathLike)) and len(path) == 1:
+        path = path[0]
+    return layers_of(SpecimenStack(Manifest.open(path, preferred_layout()), preferred_names()))
+
+
+def _is_table(path: str | os.PathLike[str]) -> bool:
+    return Path(path).suffix.lower() == ".csv"
+
+
+def layers_of(stack: SpecimenStack) -> list[LayerData]:
+    """Lay out a stack as one additive layer a channel, the first channel on top and bright field lowest.
+
+    A stack that is one file of one specimen becomes plain images, any other a lazy array with a slider.
+    """
+    from napari.utils.notifications import show_info
+
+    for note in stack.notes:
+        show_info(note)
+    stack.on_problem.append(_warn)
+    bright = [_is_bright_field(name) for name in stack.channel_names]
+    colormaps = choose_colormaps(stack.channel_names)
+    limits = stack.contrast()
+    single = len(stack) == 1 and "#" not in stack.keys[0]
+    layers: list[LayerData] = []
+    for channel in sorted(range(stack.channels), key=lambda one: (not bright[one], -one)):
+        view = stack.channel(channel)
+        look = {
+            "name": stack.channel_names[channel],
+            "colormap": colormaps[channel],
+            "contrast_limits": tuple(limits[channel].tolist()),
+            "blending": "additive",
+            "visible": not (bright[channel] and stack.channels > 1),
+            "rgb": False,
+            "multiscale": False,
+            "cache": single,
+            "axis_labels": ("y", "x") if single else ("specimen", "y", "x"),
+            "metadata": {KEY: {"stack": stack, "channel": channel}},
+        }
+        layers.append((view[0] if single else view, look, "image"))
+    return layers
+
+
+def _warn(key: str, sentence: str) -> None:
+    from napari.utils.notifications import show_warning
+
+    show_warning(sentence)
+
+
+def _is_bright_field(name: str) -> bool:
+    return re.search(r"bright|phase|transmi|\bdic\b|\bbf\b", name.lower()) is not None
+
+
+def choose_colormaps(names: Sequence[str]) -> list[str]:
+    """Choose a colormap for each channel, all distinct up to seven channels: gray for bright field."""
+    if len(names) == 1:
+        return ["gray"]
+    colours = ["blue", "green", "red", "cyan", "magenta", "yellow"]
+    if not any(map(_is_bright_field, names)):
+        colours.insert(3, "gray")
+    chosen: list[str] = []
+    for name in names:
+        coloured = sum(one != "gray" or "gray" in colours for one in chosen)
+        chosen.append("gray" if _is_bright_field(name) else colours[coloured % len(colours)])
+    return chosen
+
+
+# ---------------------------------------------------------------------------------------- preferences
+
+
+def _preferences() -> Any:
+    from napari.settings import get_plugin_settings
+
+    return get_plugin_settings(PLUGIN).specimens
+
+
+def preferred_layout() -> Layout:
+    """Return the layout of specimens that the person set in napari's preferences."""
+    preferences = _preferences()
+    return Layout(int(preferences.channels), str(preferences.channel_axis))  # type: ignore[arg-type]
+
+
+def preferred_names() -> tuple[str, ...] | None:
+    """Return the channel names that the person set, or None."""
+    names = tuple(name.strip() for name in str(_preferences().channel_names).split(","))
+    return names if any(names) else None
+
+
+def set_preferences(layout: Layout, names: Sequence[str]) -> None:
+    """Remember a layout and channel names in napari's preferences.
+
+    Raises
+    ------
+    SettingsError
+        If there are names, but not one for each channel.
+    """
+    names = [name.strip() for name in names if name.strip()]
+    if names and len(names) != layout.channels:
+        raise SettingsError(
+            f"There are {len(names)} channel names for {layout.channels} channels. Write one for each, "
+            f"separated by commas, or none."
+        )
+    preferences = _preferences()
+    preferences.channels = layout.channels
+    preferences.channel_axis = layout.axis
+    preferences.channel_names = ", ".join(names)
+
+
+# ------------------------------------------------------------------------------------ adding to a viewer
+
+
+def add_stack(viewer: Viewer, manifest: Manifest, channel_names: Sequence[str] | None = None) -> list[Layer]:
+    """Add a manifest's specimens to a viewer as one lazy layer a channel, and return the layers."""
+    from napari.layers import Layer
+
+    stack = SpecimenStack(manifest, channel_names or preferred_names())
+    return [viewer.add_layer(Layer.create(*layer)) for layer in layers_of(stack)]
+
+
+def stack_of(layer: Layer) -> tuple[SpecimenStack, int] | None:
+    """Return the stack and channel that a layer shows, or None for a layer that is not ours."""
+    found = layer.metadata.get(KEY)
+    return (found["stack"], found["channel"]) if found else None
+
+
+# -------------------------------------------------------------------------------------------- samples
+
+
+def sample_specimen() -> list[LayerData]:
+    """Draw one tumour cell, for File > Open Sample."""
+    import numpy as np
+
+    path = cache_folder() / "drawn_specimen.npy"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.save(path, draw_specimen("tumour cell"), allow_pickle=False)
+    return layers_of(SpecimenStack(Manifest.open(path), CHANNELS))
+
+
+def sample_folder() -> list[LayerData]:
+    """Draw a folder of 300 specimens once, and open it, for File > Open Sample."""
+    return layers_of(SpecimenStack(Manifest.open(drawn_samples()), CHANNELS))
+
+
+def drawn_samples() -> Path:
+    """Return the folder of drawn specimens in the user's cache, drawn when it is not there yet (1.5 s)."""
+    folder = cache_folder() / f"drawn_{SAMPLES}"
+    if not (folder / "manifest.csv").exists():  # written last: without it, an earlier drawing was cut off
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)
+        run(write_drawn(folder, SAMPLES))
+    return folder
+
+
+def cache_folder() -> Path:
+    """Return the folder for drawn samples, in the user's cache."""
+    from qtpy.QtCore import QStandardPaths
+
+    place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericCacheLocation)
+    return Path(place) / PLUGIN
