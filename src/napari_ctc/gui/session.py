@@ -1,0 +1,375 @@
+"""The session: which specimens are open in a viewer, which classifier is in use, and what it said of them.
+
+One for each viewer, shared by the docks. It follows the viewer's layers and slider, knows no Qt, reads no file and
+computes nothing: classifying in the background is the business of `background`.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from psygnal import Signal
+
+from napari_ctc.data.manifest import COLUMNS, Manifest
+from napari_ctc.data.predictions import Predictions, typed
+from napari_ctc.data.specimens import Layout
+from napari_ctc.gui.rows import NOT_KNOWN, Rows, Status
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+    from napari_ctc.data.stacks import SpecimenStack
+    from napari_ctc.learn.classifier import Classifier
+
+_sessions: weakref.WeakKeyDictionary[Viewer, Session] = weakref.WeakKeyDictionary()
+
+
+def session_of(viewer: Viewer) -> Session:
+    """Return the session of a viewer, the same one each time."""
+    viewer = getattr(viewer, "__wrapped__", viewer)  # a dock gets the viewer behind a proxy
+    if viewer not in _sessions:
+        _sessions[viewer] = Session(viewer)
+    return _sessions[viewer]
+
+
+class Session:
+    """The open specimens of a viewer as one list, and what is known of each.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Kept by a weak reference.
+
+    Attributes
+    ----------
+    rows : Rows
+        A row a specimen, in the order of the layers. To be read; written to by the session alone.
+    classes : tuple of str
+        The class names that `rows` refers to: the classifier's first, then others that occur.
+    current : int
+        The specimen on the canvas; -1 for none.
+    """
+
+    classifier_changed = Signal(object)  # Classifier or None
+    specimens_changed = Signal()
+    predictions_changed = Signal(object)  # the indices concerned
+    current_changed = Signal(int)
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._stacks: list[SpecimenStack] = []
+        self._starts = np.zeros(1, np.int64)  # where each stack's rows begin; at the end, their number
+        self._ids_given = 0
+        self._classifier: Classifier | None = None
+        self._digests: list[str] = []
+        self._hidden: weakref.WeakKeyDictionary[Layer, bool] = weakref.WeakKeyDictionary()
+        self.classifier_path: Path | None = None
+        self.classes: tuple[str, ...] = ()
+        self.rows = Rows.blank(0, 0, 0)
+        self.current = -1
+        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
+            event.connect(self._follow_layers)
+        viewer.layers.events.reordered.connect(self._follow_layers)
+        viewer.layers.selection.events.active.connect(self._follow_slider)
+        viewer.dims.events.current_step.connect(self._follow_slider)
+        self._follow_layers()
+
+    def __len__(self) -> int:
+        """Return the number of open specimens."""
+        return len(self.rows)
+
+    @property
+    def viewer(self) -> Viewer:
+        """The viewer; a RuntimeError once it is gone."""
+        viewer = self._viewer()
+        if viewer is None:
+            raise RuntimeError("The viewer of this session is gone.")
+        return viewer
+
+    # ------------------------------------------------------------------------------------ the classifier
+
+    @property
+    def classifier(self) -> Classifier | None:
+        """The classifier in use; None for none. Setting it makes earlier predictions stale."""
+        return self._classifier
+
+    @classifier.setter
+    def classifier(self, classifier: Classifier | None) -> None:
+        self.use(classifier)
+
+    def use(self, classifier: Classifier | None, path: str | Path | None = None) -> None:
+        """Make a classifier the one in use, and remember its file."""
+        self._classifier = classifier
+        self.classifier_path = None if path is None else Path(path)
+        count = 0 if classifier is None else len(classifier.classes)
+        old = self.rows.probabilities
+        known = self.rows.by == self._by
+        self._rename_classes()
+        self.rows.probabilities = np.full((len(self), count), np.nan, np.float32)
+        if old.shape[1] == count:
+            self.rows.probabilities[known] = old[known]
+        self.classifier_changed.emit(classifier)
+        self.predictions_changed.emit(np.arange(len(self)))
+
+    @property
+    def _by(self) -> int:
+        """The place of the classifier in use in the list of digests; -1 for none."""
+        if self._classifier is None:
+            return NOT_KNOWN
+        if self._classifier.digest not in self._digests:
+            self._digests.append(self._classifier.digest)
+        return self._digests.index(self._classifier.digest)
+
+    def _rename_classes(self) -> None:
+        """Put the classifier's classes first, then others that occur, in the order they had."""
+        first = () if self._classifier is None else self._classifier.classes
+        used = np.unique(np.concatenate([self.rows.predicted, self.rows.label]))
+        names = tuple(dict.fromkeys([*first, *(self.classes[code] for code in used if code >= 0)]))
+        self.rows.rename(self.classes, names)
+        self.classes = names
+
+    # ------------------------------------------------------------------------------------- the specimens
+
+    @property
+    def specimens(self) -> Sequence[tuple[SpecimenStack, int]]:
+        """The open specimens in order, each as its stack and its place therein."""
+        return _Specimens(self)
+
+    def locate(self, index: int) -> tuple[SpecimenStack, int]:
+        """Give the stack of a specimen and its place therein."""
+        stack = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self._stacks[stack], int(index - self._starts[stack])
+
+    def manifest(self, indices: NDArray[np.integer] | None = None) -> Manifest:
+        """Return the manifest of the open specimens, or of some: labels included, as one table.
+
+        Paths are whole where the open sets lie in different folders. Specimens with another number of
+        channels than the first are left out, with a note.
+        """
+        wanted = np.arange(len(self)) if indices is None else np.asarray(indices)
+        owner = np.searchsorted(self._starts, wanted, side="right") - 1
+        used = [self._stacks[place] for place in dict.fromkeys(owner.tolist())]
+        if not used:
+            return Manifest(pd.DataFrame({name: [] for name in COLUMNS}, dtype="str"), Path.cwd())
+        layout = used[0].manifest.layout
+        left_out = ~self._fits_first(wanted)
+        notes = (
+            (f"{left_out.sum()} specimens with another number of channels are left out.",)
+            if left_out.any()
+            else ()
+        )
+        wanted, owner = wanted[~left_out], owner[~left_out]
+        roots = {stack.manifest.root for stack in used}
+        tables = {}
+        for place in np.unique(owner):
+            manifest = self._stacks[place].manifest
+            table = manifest.table
+            if len(roots) > 1:
+                table = table.assign(path=[(manifest.root / key).as_posix() for key in manifest.keys])
+            tables[place] = table.set_axis(range(self._starts[place], self._starts[place + 1]))
+        table = pd.concat(tables.values()).loc[wanted].reset_index(drop=True)
+        axes = {self._stacks[place].manifest.layout.axis for place in np.unique(owner)}
+        root = used[0].manifest.root
+        if len(axes) > 1:
+            layout = Layout(layout.channels, "auto")
+        return Manifest(table[list(COLUMNS)].astype("str"), root, layout, notes)
+
+    def _fits_first(self, indices: NDArray[np.integer]) -> NDArray[np.bool_]:
+        """Tell which specimens have as many channels as the first: a table of specimens has one layout."""
+        channels = self.rows.channels[indices]
+        return channels == channels[:1]
+
+    def labelled(self) -> Manifest:
+        """Return the manifest of the open specimens that have a label, each file once."""
+        manifest = self.manifest().labelled()
+        return replace(manifest, table=manifest.table.drop_duplicates("path", ignore_index=True))
+
+    # ------------------------------------------------------------------------------------ the predictions
+
+    @property
+    def status(self) -> NDArray[np.uint8]:
+        """The `Status` of each specimen."""
+        channels = None if self._classifier is None else self._classifier.channel_count
+        return self.rows.status(self._by, channels)
+
+    def reason(self, index: int) -> str:
+        """Say in a sentence why a specimen has the status it has."""
+        status, rows = Status(self.status[index]), self.rows
+        if status is Status.FAILED and not rows.error[index]:
+            needs = self._classifier.channel_count if self._classifier else 0
+            return f"The classifier needs {needs} channels and this specimen has {rows.channels[index]}."
+        if status is Status.FAILED:
+            return str(rows.error[index])
+        if status is Status.STALE and rows.changed[index]:
+            return "The file changed after it was classified; it will be classified again."
+        if status is Status.STALE:
+            by = self._digests[rows.by[index]][:8]
+            now = f"now {self._classifier.digest[:8]} is" if self._classifier else "now none is"
+            return f"An earlier classifier ({by}) said this; {now} in use."
+        return {
+            Status.NONE: "There is no classifier yet: train or load one.",
+            Status.PENDING: "Not classified yet.",
+            Status.CURRENT: "By the classifier in use, of the file as it is.",
+        }[status]
+
+    def accept(self, ids: NDArray[np.int64], table: pd.DataFrame) -> None:
+        """Take in what the classifier in use said of specimens.
+
+        Words of another classifier are dropped, and those on specimens that were closed meanwhile.
+
+        Parameters
+        ----------
+        ids : (n,) int64
+            From `rows.ids` when the job began.
+        table : pandas.DataFrame
+            n rows with the columns of `Predictions`.
+        """
+        if self._classifier is None or not len(self):
+            return
+        own = table["classifier"].to_numpy(dtype=object) == self._classifier.digest
+        order = np.argsort(self.rows.ids)
+        here = order[np.minimum(np.searchsorted(self.rows.ids, ids, sorter=order), len(self) - 1)]
+        keep = np.flatnonzero(own & (self.rows.ids[here] == ids))
+        if len(keep):
+            self.rows.take_in(here[keep], table.iloc[keep], self.classes, self._classifier.classes, self._by)
+            self.predictions_changed.emit(here[keep])
+
+    def mark_changed(self, ids: NDArray[np.int64]) -> None:
+        """Note that the files of specimens are no longer those that were classified."""
+        index = np.flatnonzero(np.isin(self.rows.ids, ids) & ~self.rows.changed)
+        if len(index):
+            self.rows.changed[index] = True
+            self.predictions_changed.emit(index)
+
+    def export_predictions(self) -> Predictions:
+        """Return what the table shows, as the object that every export starts from.
+
+        A stale prediction goes out as none, with the reason as its error: it is no word of this classifier.
+        """
+        manifest, status = self.manifest(), self.status
+        classes = self._classifier.classes if self._classifier else ()
+        reasons = np.full(len(self), "", dtype=object)
+        told = np.flatnonzero((status == Status.STALE) | (status == Status.FAILED))
+        reasons[told] = [self.reason(index) for index in told]
+        table = self.rows.as_table(status, reasons, self.classes, classes, self._digests, self._by)
+        table = table[self._fits_first(np.arange(len(self)))].assign(path=manifest.keys)
+        return Predictions(typed(table, classes), manifest.root, classes)
+
+    # ----------------------------------------------------------------------------- following the viewer
+
+    def layers_of(self, stack: SpecimenStack) -> list[Layer]:
+        """Return the layers that show a stack."""
+        return [layer for layer in self.viewer.layers if _stack_of(layer) is stack]
+
+    def go_to(self, index: int) -> None:
+        """Show a specimen: by the slider, and by hiding the layers of other sets where several are open."""
+        stack, place = self.locate(index)
+        own = self.layers_of(stack)
+        if len(self._stacks) > 1:
+            self._show_alone(own)
+        if self.viewer.layers.selection.active not in own:
+            visible = [layer for layer in own if layer.visible]
+            self.viewer.layers.selection.active = (visible or own)[-1]
+        layer = own[0]
+        if layer.ndim > 2:
+            dims = self.viewer.dims
+            axis = dims.ndim - layer.ndim
+            point = np.array(dims.point[-layer.ndim :])
+            at = np.array(layer.world_to_data(point))
+            at[0] = place
+            dims.set_point(axis, float(layer.data_to_world(at)[0]))
+        self._follow_slider()
+
+    def _show_alone(self, own: list[Layer]) -> None:
+        for layer in self.viewer.layers:
+            if _stack_of(layer) is not None and layer not in own and layer.visible:
+                self._hidden[layer] = True
+                layer.visible = False
+        for layer in own:
+            if self._hidden.pop(layer, False):
+                layer.visible = True
+        if not any(layer.visible for layer in own):
+            for layer in own:
+                layer.visible = True
+
+    def _follow_layers(self, event: Any = None) -> None:
+        """Let the rows follow the layers; what is known of a set goes with it."""
+        viewer = self._viewer()
+        if viewer is None:
+            return
+        found = {id(stack): stack for layer in viewer.layers if (stack := _stack_of(layer)) is not None}
+        if list(found) != [id(stack) for stack in self._stacks]:
+            self._replace_stacks(list(found.values()))
+            self.specimens_changed.emit()
+        self._follow_slider()
+
+    def _replace_stacks(self, stacks: list[SpecimenStack]) -> None:
+        known = {
+            id(stack): self.rows.part(slice(start, end))
+            for stack, start, end in zip(self._stacks, self._starts[:-1], self._starts[1:], strict=True)
+        }
+        self.classes = tuple(
+            dict.fromkeys([*self.classes, *(name for stack in stacks for name in stack.manifest.classes)])
+        )
+        count = 0 if self._classifier is None else len(self._classifier.classes)
+        parts = []
+        for stack in stacks:
+            part = known.get(id(stack))
+            if part is None:
+                part = Rows.of(stack.manifest, self._ids_given, self.classes, count)
+                self._ids_given += len(part)
+            parts.append(part)
+        self.rows = Rows.joined(parts) if parts else Rows.blank(0, 0, count)
+        self._stacks = stacks
+        self._starts = np.cumsum([0, *map(len, parts)])
+        self._rename_classes()
+        self.current = NOT_KNOWN
+
+    def _follow_slider(self, event: Any = None) -> None:
+        current = self._find_current()
+        if current != self.current:
+            self.current = current
+            self.current_changed.emit(current)
+
+    def _find_current(self) -> int:
+        """Find the specimen on the canvas: of the active layer, else of the topmost visible one."""
+        viewer = self._viewer()
+        if viewer is None or not self._stacks:
+            return NOT_KNOWN
+        own = [layer for layer in viewer.layers if _stack_of(layer) is not None]
+        active = viewer.layers.selection.active
+        layer = active if active in own else ([one for one in own if one.visible] or own)[-1]
+        stack = _stack_of(layer)
+        place_of = {id(one): start for one, start in zip(self._stacks, self._starts[:-1], strict=True)}
+        start = place_of.get(id(stack))
+        if start is None:  # selected before the list of layers says that it is inserted
+            return self.current
+        if layer.ndim <= 2:
+            return int(start)
+        place = round(float(layer.world_to_data(np.array(viewer.dims.point[-layer.ndim :]))[0]))
+        return int(start) + place if 0 <= place < len(stack.manifest) else NOT_KNOWN
+
+
+class _Specimens(Sequence[tuple["SpecimenStack", int]]):
+    def __init__(self, session: Session) -> None:
+        self._session = session
+
+    def __len__(self) -> int:
+        return len(self._session)
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return [self._session.locate(one) for one in range(*index.indices(len(self)))]
+        return self._session.locate(range(len(self))[index])
+
+
+def _stack_of(layer: Layer) -> SpecimenStack | None:
+    return layer.metadata.get("napari_ctc", {}).get("stack")

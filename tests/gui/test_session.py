@@ -1,0 +1,254 @@
+"""The session without a window: what it makes of layers, a slider, a classifier and its words."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("napari")
+from napari.components import ViewerModel
+
+from napari_ctc.data.manifest import COLUMNS, Manifest
+from napari_ctc.data.specimens import Layout
+from napari_ctc.gui.rows import Status
+from napari_ctc.gui.session import session_of
+
+
+@dataclass(eq=False)
+class Stack:
+    """Of a `SpecimenStack` the session needs the manifest alone."""
+
+    manifest: Manifest
+
+
+@dataclass(frozen=True)
+class Said:
+    """What the session needs of a classifier."""
+
+    digest: str = "a" * 16
+    classes: tuple[str, ...] = ("debris", "tumour cell")
+    channel_count: int = 4
+    counts: dict[str, int] = field(default_factory=dict)
+
+
+def manifest_of(count, root="/data", labels=None, channels=4):
+    blank = [""] * count
+    table = {name: blank for name in COLUMNS} | {
+        "path": [f"cell_{number}.npy" for number in range(count)],
+        "label": labels or blank,
+        "source": ["slide_1"] * count,
+    }
+    return Manifest(pd.DataFrame(table, dtype="str"), Path(root), Layout(channels))
+
+
+def show(viewer, manifest, channels=2):
+    stack = Stack(manifest)
+    shape = (len(manifest), 8, 8) if len(manifest) > 1 else (8, 8)
+    for channel in range(channels):
+        viewer.add_image(np.zeros(shape, np.uint8), metadata={"napari_ctc": {"stack": stack, "channel": channel}})
+    return stack
+
+
+def words(manifest, classifier, predicted):
+    """A table as the job `classify` makes it."""
+    table = pd.DataFrame({"path": manifest.keys, "source": "", "predicted": predicted, "probability": 0.75})
+    for name in classifier.classes:
+        table[f"p_{name}"] = np.where(table["predicted"] == name, 0.75, 0.25)
+    return table.assign(
+        label="",
+        error="",
+        classifier=classifier.digest,
+        bytes=pd.array([100] * len(table), "Int64"),
+        modified="2024-01-01T00:00:00+00:00",
+        sha256="",
+    )
+
+
+@pytest.fixture
+def viewer():
+    return ViewerModel()
+
+
+@pytest.fixture
+def session(viewer):
+    return session_of(viewer)
+
+
+def test_a_viewer_has_one_session(viewer):
+    assert session_of(viewer) is session_of(viewer)
+    assert session_of(ViewerModel()) is not session_of(viewer)
+
+
+def test_the_session_holds_each_specimen_once_however_many_channels_show_it(viewer, session):
+    show(viewer, manifest_of(5), channels=4)
+    show(viewer, manifest_of(3, "/other"), channels=4)
+    viewer.add_image(np.zeros((9, 9)))
+    assert len(session) == 8
+    assert session.specimens[5][1] == 0
+
+
+def test_specimens_opened_before_the_session_are_in_it(viewer):
+    show(viewer, manifest_of(4))
+    assert len(session_of(viewer)) == 4
+
+
+def test_removing_the_last_channel_of_a_set_drops_its_rows_and_keeps_the_others(viewer, session):
+    show(viewer, manifest_of(5))
+    show(viewer, manifest_of(3, "/other"))
+    session.classifier = Said()
+    session.accept(session.rows.ids[5:], words(manifest_of(3), Said(), ["debris"] * 3))
+    del viewer.layers[0]
+    assert len(session) == 8
+    del viewer.layers[0]
+    assert len(session) == 3
+    assert list(session.status) == [Status.CURRENT] * 3
+
+
+def test_reordering_layers_takes_the_predictions_along(viewer, session):
+    show(viewer, manifest_of(2), channels=1)
+    show(viewer, manifest_of(3, "/other"), channels=1)
+    session.classifier = Said()
+    session.accept(session.rows.ids[:2], words(manifest_of(2), Said(), ["debris", "tumour cell"]))
+    viewer.layers.move(0, 2)
+    assert [session.classes[code] if code >= 0 else "" for code in session.rows.predicted] == [
+        "", "", "", "debris", "tumour cell",
+    ]  # fmt: skip
+
+
+def test_the_slider_and_the_session_name_the_same_specimen(viewer, session):
+    show(viewer, manifest_of(5))
+    seen = []
+    session.current_changed.connect(seen.append)
+    viewer.dims.set_current_step(0, 3)
+    assert session.current == 3
+    session.go_to(1)
+    assert viewer.dims.current_step[0] == 1
+    assert seen == [3, 1]
+
+
+def test_going_to_a_specimen_of_another_set_shows_that_set_alone(viewer, session):
+    show(viewer, manifest_of(1))
+    show(viewer, manifest_of(1, "/other"))
+    show(viewer, manifest_of(4, "/third"))
+    viewer.layers[0].visible = False
+    session.go_to(1)
+    assert [layer.visible for layer in viewer.layers] == [False, False, True, True, False, False]
+    session.go_to(0)
+    assert [layer.visible for layer in viewer.layers] == [False, True, False, False, False, False]
+    session.go_to(4)
+    assert session.current == 4
+    assert viewer.dims.current_step[0] == 2
+
+
+def test_a_layer_with_a_scale_does_not_confuse_the_slider(viewer, session):
+    show(viewer, manifest_of(6))
+    for layer in viewer.layers:
+        layer.scale = (2, 1, 1)
+    session.go_to(4)
+    assert session.current == 4
+    viewer.dims.set_point(0, 6)
+    assert session.current == 3
+
+
+def test_a_prediction_is_current_until_the_classifier_changes_and_never_after(viewer, session):
+    manifest = manifest_of(2)
+    show(viewer, manifest)
+    assert list(session.status) == [Status.NONE] * 2
+    session.classifier = first = Said()
+    assert list(session.status) == [Status.PENDING] * 2
+    session.accept(session.rows.ids, words(manifest, first, ["debris", "tumour cell"]))
+    assert list(session.status) == [Status.CURRENT] * 2
+    session.classifier = second = Said(digest="b" * 16)
+    assert list(session.status) == [Status.STALE] * 2
+    assert "aaaaaaaa" in session.reason(0) and "bbbbbbbb" in session.reason(0)
+    session.accept(session.rows.ids[:1], words(manifest, second, ["debris", "debris"]).iloc[:1])
+    assert list(session.status) == [Status.CURRENT, Status.STALE]
+    session.classifier = None
+    assert Status.CURRENT not in session.status
+
+
+def test_words_of_an_earlier_classifier_that_come_late_are_dropped(viewer, session):
+    manifest = manifest_of(2)
+    show(viewer, manifest)
+    session.classifier = Said(digest="b" * 16)
+    session.accept(session.rows.ids, words(manifest, Said(), ["debris", "debris"]))
+    assert list(session.status) == [Status.PENDING] * 2
+
+
+def test_words_on_a_specimen_closed_meanwhile_are_dropped(viewer, session):
+    show(viewer, manifest_of(2))
+    ids = session.rows.ids
+    session.classifier = Said()
+    viewer.layers.clear()
+    show(viewer, manifest_of(2, "/other"))
+    session.accept(ids, words(manifest_of(2), Said(), ["debris", "debris"]))
+    assert list(session.status) == [Status.PENDING] * 2
+
+
+def test_a_changed_file_makes_its_prediction_stale(viewer, session):
+    manifest = manifest_of(2)
+    show(viewer, manifest)
+    session.classifier = Said()
+    session.accept(session.rows.ids, words(manifest, Said(), ["debris", "debris"]))
+    session.mark_changed(session.rows.ids[1:])
+    assert list(session.status) == [Status.CURRENT, Status.STALE]
+    assert "file changed" in session.reason(1)
+
+
+def test_a_classifier_for_other_channels_fails_in_words(viewer, session):
+    show(viewer, manifest_of(1, channels=3))
+    session.classifier = Said()
+    assert list(session.status) == [Status.FAILED]
+    assert session.reason(0) == "The classifier needs 4 channels and this specimen has 3."
+
+
+def test_classes_of_an_old_classifier_stay_readable_under_the_new_one(viewer, session):
+    manifest = manifest_of(2, labels=["odd", ""])
+    show(viewer, manifest)
+    session.classifier = Said()
+    session.accept(session.rows.ids, words(manifest, Said(), ["debris", "tumour cell"]))
+    session.classifier = Said(digest="b" * 16, classes=("x", "y", "z"))
+    assert session.classes[:3] == ("x", "y", "z")
+    assert [session.classes[code] for code in session.rows.predicted] == ["debris", "tumour cell"]
+    assert session.classes[session.rows.label[0]] == "odd"
+    assert np.isnan(session.rows.probabilities).all()
+
+
+def test_the_manifest_of_sets_in_different_folders_has_whole_paths(viewer, session):
+    show(viewer, manifest_of(2, labels=["debris", ""]))
+    assert session.manifest().keys == ["cell_0.npy", "cell_1.npy"]
+    show(viewer, manifest_of(1, "/other", labels=["tumour cell"]))
+    assert [Path(key).is_absolute() for key in session.manifest().keys] == [True] * 3
+    assert session.manifest(np.array([2, 0])).keys[1].endswith("data/cell_0.npy")
+    assert list(session.labelled().table["label"]) == ["debris", "tumour cell"]
+
+
+def test_a_labelled_specimen_opened_twice_counts_once(viewer, session):
+    show(viewer, manifest_of(2, labels=["debris", ""]))
+    show(viewer, manifest_of(2, labels=["debris", ""]))
+    assert len(session.labelled()) == 1
+
+
+def test_exported_predictions_are_the_current_ones_and_say_why_others_are_missing(viewer, session):
+    manifest = manifest_of(3, labels=["debris", "", ""])
+    show(viewer, manifest)
+    session.classifier = Said()
+    session.accept(session.rows.ids, words(manifest, Said(), ["debris", "tumour cell", "debris"]))
+    session.mark_changed(session.rows.ids[2:])
+    table = session.export_predictions().table
+    assert list(table["path"]) == manifest.keys
+    assert list(table["predicted"]) == ["debris", "tumour cell", ""]
+    assert list(table["label"]) == ["debris", "", ""]
+    assert list(table["bytes"][:2]) == [100, 100]
+    assert "changed" in table["error"][2]
+    assert np.isnan(table["p_debris"][2])
+
+
+def test_without_specimens_or_a_classifier_the_exported_table_is_empty(session):
+    assert len(session.export_predictions()) == 0
+    assert len(session.manifest()) == 0
+    assert len(session.labelled()) == 0
