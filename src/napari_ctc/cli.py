@@ -33,7 +33,9 @@ app = App(
 
 
 @app.command
-def demo(folder: Path = Path("napari-ctc-demo"), /, *, specimens: int = 300, size: int = 224, seed: int = 0) -> int:
+def demo(
+    folder: Path = Path("napari-ctc-demo"), /, *, specimens: int = 300, size: int = 224, seed: int = 0
+) -> int:
     """Draw a folder of specimens to try everything on, with a manifest of their classes.
 
     Parameters
@@ -182,7 +184,10 @@ def evaluate(
     scores = evaluation.scores
     for place in range(len(scores.classes)):
         print(f"  {scores.sentence(place)}")
-    print(f"Balanced accuracy {scores.balanced_accuracy:.3f} (guessing: {scores.chance:.3f}), macro F1 {scores.macro_f1:.3f}.")
+    print(
+        f"Balanced accuracy {scores.balanced_accuracy:.3f} (guessing: {scores.chance:.3f}), "
+        f"macro F1 {scores.macro_f1:.3f}."
+    )
     print(f"Accuracy {scores.accuracy:.3f}; always saying the largest class would score {scores.majority:.3f}.")
     if json is not None:
         evaluation.write(json)
@@ -312,7 +317,10 @@ class _Show:
             for name, here, held, weight in zip(
                 event.classes, event.training, event.validation, event.weights, strict=True
             ):
-                say(f"  {_escaped(name)}: {here} to train on, {held} held out, weight {weight:.2f}", highlight=False)
+                say(
+                    f"  {_escaped(name)}: {here} to train on, {held} held out, weight {weight:.2f}",
+                    highlight=False,
+                )
         elif isinstance(event, EpochDone):
             recalls = ", ".join(
                 f"{name} {int(event.scores.confusion[k, k])} of {int(event.scores.counts[k])}"

@@ -48,9 +48,7 @@ class TrainSettings(BaseModel):
         0.0, ge=0.0, le=10_000.0, description="Time budget in minutes; the schedule ends with it. 0 sets none."
     )
     batch_size: int = Field(0, ge=0, le=4096, description="Specimens in one training step. 0 chooses.")
-    learning_rate: float = Field(
-        0.002, ge=1e-7, le=1.0, description="Largest step size of the optimiser (AdamW)."
-    )
+    learning_rate: float = Field(0.002, ge=1e-7, le=1.0, description="Largest step size of the optimiser (AdamW).")
     weight_decay: float = Field(
         0.01, ge=0.0, le=1.0, description="How strongly the optimiser (AdamW) pulls weights towards zero."
     )

@@ -134,7 +134,9 @@ def _writer(out: str | Path | None) -> Writer | None:
         return None
     make = WRITERS.get(Path(out).suffix.lower())
     if make is None:
-        raise PredictionsError(f"Predictions are written as {' or '.join(WRITERS)}; {Path(out).name} ends in neither.")
+        raise PredictionsError(
+            f"Predictions are written as {' or '.join(WRITERS)}; {Path(out).name} ends in neither."
+        )
     return make(Path(out))
 
 
@@ -171,7 +173,10 @@ def _batches(
 
 
 def _read(manifest: Manifest, rows: range, native: int) -> _Batch:
-    pixels, readable, facts, reasons = [], [], [], []
+    pixels: list[NDArray[Any]] = []
+    readable: list[int] = []
+    facts: list[tuple[int | None, str, str]] = []
+    reasons: list[str] = []
     for place, row in enumerate(rows):
         path, _ = manifest.locate(row)
         try:

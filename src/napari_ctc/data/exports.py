@@ -15,7 +15,7 @@ import pandas as pd
 from napari_ctc.data.files import replacing
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions
-from napari_ctc.data.specimens import split_key
+from napari_ctc.data.specimens import open_file, split_key
 from napari_ctc.errors import CTCError, PredictionsError, SpecimenError, Stopped
 from napari_ctc.events import Event, Job, Skipped
 
@@ -56,7 +56,7 @@ def export_labels(
         )
     table = predictions.table
     label = table["label"].to_numpy(dtype=object).copy()
-    by = np.where(label != "", "person", "")
+    by = np.where(label != "", "person", "").astype(object)
     if which == "both":
         said = (label == "") & (table["predicted"] != "").to_numpy()
         label[said] = table["predicted"].to_numpy(dtype=object)[said]
@@ -113,7 +113,7 @@ def export_class_folders(
     copied, last = 0, time.monotonic()
     try:
         for done, row in enumerate(rows, 1):
-            key = str(predictions.table["path"].iat[row])
+            key = str(predictions.table["path"].iat[int(row)])
             try:
                 _put(predictions.root, key, folder / folders[names[row]], link)
                 copied += 1
@@ -154,7 +154,7 @@ def _put(root: Path, key: str, folder: Path, link: bool) -> None:
         number += 1
     if index is not None:
         with replacing(target) as temporary:
-            np.save(temporary, _entry(source, index), allow_pickle=False)
+            np.save(temporary, open_file(source).read(index), allow_pickle=False)
     elif link:
         try:
             target.symlink_to(source)
@@ -163,9 +163,3 @@ def _put(root: Path, key: str, folder: Path, link: bool) -> None:
     else:
         with replacing(target) as temporary:
             shutil.copy2(source, temporary)
-
-
-def _entry(path: Path, index: int) -> np.ndarray:  # type: ignore[type-arg]
-    from napari_ctc.data.specimens import READERS
-
-    return READERS[path.suffix.lower()](path).read(index)

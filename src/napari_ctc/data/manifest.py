@@ -130,9 +130,7 @@ class Manifest:
         """
         folder = Path(folder).absolute()
         if not folder.is_dir():
-            raise ManifestError(
-                f"{folder} is not a folder. Choose a folder of specimens or a manifest (.csv)."
-            )
+            raise ManifestError(f"{folder} is not a folder. Choose a folder of specimens or a manifest (.csv).")
         files = find_files(folder)
         if not files:
             kinds = ", ".join(READERS)
@@ -204,7 +202,7 @@ class Manifest:
 
     def rows(self, indices: NDArray[np.integer] | Sequence[int]) -> Manifest:
         """Return some rows, in the order given."""
-        return replace(self, table=self.table.iloc[indices].reset_index(drop=True))
+        return replace(self, table=self.table.iloc[np.asarray(indices, dtype=np.intp)].reset_index(drop=True))
 
     def locate(self, row: int) -> tuple[Path, int | None]:
         """Give the file of a row and its index inside a stack."""
@@ -226,9 +224,7 @@ class Manifest:
 
     # ------------------------------------------------------------------------------------ changing it
 
-    def with_column(
-        self, column: Literal["label", "source", "split", "by"], values: Iterable[str]
-    ) -> Manifest:
+    def with_column(self, column: Literal["label", "source", "split", "by"], values: Iterable[str]) -> Manifest:
         """Return a manifest with another column of labels, sources, splits or authors."""
         return replace(self, table=self.table.assign(**{column: pd.Series(list(values), dtype="str")}))
 
@@ -270,30 +266,22 @@ def _read_rows(path: Path) -> tuple[list[tuple[int, list[str]]], list[str] | Non
     try:
         text = path.read_text("utf-8-sig")
     except FileNotFoundError:
-        raise ManifestError(
-            f"{path} does not exist. Choose a manifest (.csv) or a folder of specimens."
-        ) from None
+        raise ManifestError(f"{path} does not exist. Choose a manifest (.csv) or a folder of specimens.") from None
     except UnicodeDecodeError:
-        raise ManifestError(
-            f"{path.name} is not a text file in UTF-8. Save the table as 'CSV UTF-8'."
-        ) from None
+        raise ManifestError(f"{path.name} is not a text file in UTF-8. Save the table as 'CSV UTF-8'.") from None
     except OSError as problem:
         raise ManifestError(f"{path.name} cannot be read: {problem.strerror}. Check its rights.") from problem
     first = text.partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:
         reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-        rows = [
-            (reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))
-        ]
+        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except csv.Error as problem:
         raise ManifestError(
             f"{path.name}, line {reader.line_num}: {problem}. Check its quotation marks."
         ) from None
     if not rows:
-        raise ManifestError(
-            f"{path.name} is empty. A manifest needs the columns path,label and a row a specimen."
-        )
+        raise ManifestError(f"{path.name} is empty. A manifest needs the columns path,label and a row a specimen.")
     cells = [cell.lower() for cell in rows[0][1]]
     if "path" in cells:
         return rows[1:], cells

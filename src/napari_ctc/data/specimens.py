@@ -223,7 +223,7 @@ def describe(path: Path, layout: Layout = Layout()) -> Contents:
     SpecimenError
         If the file cannot be opened, or its array cannot be specimens of this layout.
     """
-    return _contents(path.name, _open(path), layout)
+    return _contents(path.name, open_file(path), layout)
 
 
 def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout()) -> Array:
@@ -246,7 +246,7 @@ def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout(
     SpecimenError
         If the file or the index cannot be read, or the pixels are not all finite numbers.
     """
-    file = _open(path)
+    file = open_file(path)
     contents = _contents(path.name, file, layout)
     if (index is None) != (contents.count is None):
         what = "one specimen" if contents.count is None else f"a stack of {contents.count} specimens"
@@ -295,7 +295,14 @@ def content_digest(specimen: Array) -> str:
     return digest.hexdigest()
 
 
-def _open(path: Path) -> ArrayFile:
+def open_file(path: Path) -> ArrayFile:
+    """Open a file with the reader of its format.
+
+    Raises
+    ------
+    SpecimenError
+        If it cannot be opened.
+    """
     try:
         return READERS[path.suffix.lower()](path)
     except KeyError:
@@ -305,9 +312,7 @@ def _open(path: Path) -> ArrayFile:
         raise SpecimenError(f"{path.name} does not exist (looked in {path.parent}).") from None
     except OSError as problem:
         why = problem.strerror or problem
-        raise SpecimenError(
-            f"{path.name} cannot be opened: {why}. Check the file and its rights."
-        ) from problem
+        raise SpecimenError(f"{path.name} cannot be opened: {why}. Check the file and its rights.") from problem
 
 
 def _contents(name: str, file: ArrayFile, layout: Layout) -> Contents:

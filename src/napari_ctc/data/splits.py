@@ -60,9 +60,7 @@ def split(manifest: Manifest, fraction: float = 0.2, seed: int = 0) -> Split:
     free = np.flatnonzero(labelled & (marked != "test"))
     validation = free[marked[free] == "validation"]
     if len(validation):
-        return Split(
-            free[marked[free] != "validation"], validation, _notes_on_sides(manifest, free, validation)
-        )
+        return Split(free[marked[free] != "validation"], validation, _notes_on_sides(manifest, free, validation))
     movable = free[marked[free] == ""]
     fixed = free[marked[free] == "train"]
     if not len(movable):  # the manifest marks training and test alone: hold some of its training out
@@ -119,7 +117,7 @@ def _by_class(labels: Rows, n_classes: int, fraction: float, random: np.random.G
     return np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.intp)
 
 
-def _cost(inside: Floats, counts: NDArray[np.int64], fraction: float) -> Floats:
+def _cost(inside: NDArray[Any], counts: NDArray[np.int64], fraction: float) -> Floats:
     """Cost of splits that hold out `inside` (..., classes) specimens of each class.
 
     A class that two sources hold and one side lacks costs most; then a class that only one source holds and
@@ -134,9 +132,7 @@ def _cost(inside: Floats, counts: NDArray[np.int64], fraction: float) -> Floats:
     return cost
 
 
-def _choose_groups(
-    counts: NDArray[np.int64], fraction: float, random: np.random.Generator
-) -> NDArray[np.bool_]:
+def _choose_groups(counts: NDArray[np.int64], fraction: float, random: np.random.Generator) -> NDArray[np.bool_]:
     """Choose the sources to hold out: all ways tried for a few sources, else the best of several descents."""
     groups = len(counts)
     if groups <= EXHAUSTIVE:

@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from napari_ctc.data.manifest import COLUMNS, Manifest
+from napari_ctc.data.splits import hold_out, split
+
+
+def manifest_of(labels: list[str], sources: list[str] | None = None, marks: list[str] | None = None) -> Manifest:
+    blank = [""] * len(labels)
+    table = pd.DataFrame(
+        {
+            "path": [f"{row}.npy" for row in range(len(labels))],
+            "label": labels,
+            "source": sources or blank,
+            "split": marks or blank,
+            "by": blank,
+        },
+        columns=list(COLUMNS),
+        dtype="str",
+    )
+    return Manifest(table, Path("/nowhere"))
+
+
+def classes_on(manifest: Manifest, rows: np.ndarray) -> set[str]:
+    return set(manifest.table["label"].iloc[rows])
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_each_class_of_two_specimens_is_on_both_sides(seed):
+    manifest = manifest_of(["a"] * 54 + ["b"] * 45 + ["rare"] * 2 + [""] * 7)
+    dealt = split(manifest, 0.2, seed)
+    assert classes_on(manifest, dealt.train) == classes_on(manifest, dealt.validation) == {"a", "b", "rare"}
+    assert not set(dealt.train) & set(dealt.validation)
+    assert len(dealt.train) + len(dealt.validation) == 101  # the unlabelled ones are on neither side
+
+
+@pytest.mark.parametrize("slides", [3, 8, 30])
+def test_a_source_is_never_torn_apart(slides):
+    random = np.random.default_rng(slides)
+    labels = list(random.choice(["a", "b"], 300)) + ["rare"] * 6
+    sources = [f"slide {number}" for number in random.integers(0, slides, 306)]
+    manifest = manifest_of(labels, sources)
+    dealt = split(manifest, 0.2, 1)
+    inside = set(manifest.table["source"].iloc[dealt.validation])
+    outside = set(manifest.table["source"].iloc[dealt.train])
+    assert not inside & outside
+    assert 0.05 < len(dealt.validation) / 306 < 0.5
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_a_class_that_two_sources_hold_is_on_both_sides(seed):
+    labels = ["a", "b"] * 100
+    sources = [f"slide {row // 10}" for row in range(200)]
+    labels[3] = labels[151] = "rare"
+    manifest = manifest_of(labels, sources)
+    dealt = split(manifest, 0.2, seed)
+    assert "rare" in classes_on(manifest, dealt.train)
+    assert "rare" in classes_on(manifest, dealt.validation)
+    assert dealt.notes == ()
+
+
+def test_a_class_of_one_source_is_trained_on_and_the_note_says_so():
+    labels = ["a", "b"] * 50
+    labels[0] = labels[2] = "rare"
+    manifest = manifest_of(labels, [f"slide {row // 10}" for row in range(100)])
+    dealt = split(manifest, 0.2, 0)
+    assert "rare" in classes_on(manifest, dealt.train)
+    assert dealt.notes == (
+        "There is no rare among the held-out specimens: all its specimens come from one source.",
+    )
+
+
+def test_a_single_source_is_split_and_the_note_says_so():
+    manifest = manifest_of(["a", "b"] * 10, ["slide 1"] * 20)
+    dealt = split(manifest, 0.2, 0)
+    assert len(dealt.validation) == 4
+    assert "one source" in dealt.notes[0]
+
+
+def test_rows_that_the_manifest_marks_stay_where_they_are():
+    manifest = manifest_of(["a", "b"] * 5, marks=["train"] * 4 + ["validation"] * 4 + ["test"] * 2)
+    dealt = split(manifest, 0.2, 0)
+    assert list(dealt.train) == [0, 1, 2, 3]
+    assert list(dealt.validation) == [4, 5, 6, 7]
+
+
+def test_test_rows_are_never_dealt():
+    manifest = hold_out(manifest_of(["a", "b"] * 50 + ["rare"] * 5), 0.3, seed=2)
+    tested = set(np.flatnonzero(manifest.table["split"] == "test"))
+    dealt = split(manifest, 0.2, 0)
+    assert len(tested) == 32
+    assert not tested & (set(dealt.train) | set(dealt.validation))
+    assert len(dealt.validation) > 0
+
+
+def test_the_seed_decides_the_split():
+    manifest = manifest_of(["a", "b"] * 50)
+    assert list(split(manifest, 0.2, 1).validation) == list(split(manifest, 0.2, 1).validation)
+    assert list(split(manifest, 0.2, 1).validation) != list(split(manifest, 0.2, 2).validation)
