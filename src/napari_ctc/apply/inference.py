@@ -30,7 +30,7 @@ from napari_ctc.errors import ClassifierError, PredictionsError, SpecimenError, 
 from napari_ctc.events import Classified, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.batches import fit_to_canvas, to_network
 from napari_ctc.learn.classifier import Classifier
-from napari_ctc.learn.hardware import choose_device, choose_precision
+from napari_ctc.learn.devices import choose_device, choose_precision
 from napari_ctc.settings import Device, Precision
 
 READERS_AT_ONCE = 4
