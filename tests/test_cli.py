@@ -1,0 +1,148 @@
+"""The command line, from drawing specimens to exported labels, and one sentence an error."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from napari_ctc.cli import FINDINGS, GOOD, STOPPED, WRONG, _main
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.predictions import Predictions
+
+
+@pytest.fixture(scope="module")
+def way(tmp_path_factory) -> Path:
+    """A folder in which the whole way was gone once: drawn, trained, classified."""
+    top = tmp_path_factory.mktemp("way")
+    assert _main(["demo", str(top / "set"), "--specimens", "60", "--size", "32"]) == GOOD
+    manifest = str(top / "set" / "manifest.csv")
+    model = str(top / "model.safetensors")
+    assert _main(["train", manifest, "--out", model, "--epochs", "2", "--device", "cpu"]) == GOOD
+    assert _main(["classify", model, str(top / "set"), "--out", str(top / "predictions.csv")]) == GOOD
+    return top
+
+
+def test_every_specimen_gets_a_prediction_with_the_facts_of_its_file(way):
+    predictions = Predictions.read(way / "predictions.csv")
+    assert len(predictions) == 60
+    np.testing.assert_allclose(predictions.probabilities.sum(axis=1), 1, atol=1e-4)
+    first = predictions.table.iloc[0]
+    assert (way / first["path"]).stat().st_size == first["bytes"]
+    assert first["label"] in predictions.classes  # the folder's manifest gave the labels
+
+
+def test_evaluate_names_every_figure_and_warns_of_trained_specimens(way, capsys):
+    out = way / "figures.json"
+    code = _main(
+        ["evaluate", str(way / "model.safetensors"), str(way / "set/manifest.csv"), "--json", str(out)]
+    )
+    figures = json.loads(out.read_text())
+    assert code == FINDINGS
+    assert 40 <= figures["seen_in_training"] <= 60
+    assert sum(figures["counts"]) == 60
+    assert np.sum(figures["confusion_matrix"]) == 60
+    assert set(figures["per_class"]["tumour cell"]) >= {"recall", "precision", "f1", "interval"}
+    assert {"balanced_accuracy", "macro_f1", "accuracy", "majority"} <= set(figures)
+    assert "promise too much" in capsys.readouterr().err
+
+
+def test_labels_leave_in_the_original_form(way, capsys):
+    out = way / "labels.csv"
+    assert _main(["export-labels", str(way / "predictions.csv"), "--out", str(out), "--headerless"]) == GOOD
+    assert len(Manifest.read(out)) == 60
+    assert "path" not in out.read_text().splitlines()[0]
+
+
+def test_a_classifiers_labels_are_refused_for_training(way, capsys):
+    predictions = Predictions.read(way / "predictions.csv")
+    unlabelled = Predictions(predictions.table.assign(label=""), predictions.root, predictions.classes)
+    unlabelled.write(way / "unlabelled.csv")
+    assert _main(["export-labels", str(way / "unlabelled.csv"), "--out", str(way / "by.csv"), "--which", "both"]) == GOOD
+    assert _main(["train", str(way / "by.csv"), "--out", str(way / "no.safetensors")]) == WRONG
+    assert "classifier" in capsys.readouterr().err
+    assert not (way / "no.safetensors").exists()
+
+
+def test_a_broken_file_becomes_a_row_and_the_rest_goes_on(way, tmp_path, capsys):
+    (tmp_path / "a.npy").write_bytes(b"")
+    np.save(tmp_path / "b.npy", np.zeros((32, 32, 4), np.uint8))
+    out = tmp_path / "out.parquet"
+    assert _main(["classify", str(way / "model.safetensors"), str(tmp_path), "--out", str(out)]) == FINDINGS
+    table = Predictions.read(out).table
+    assert list(table["path"]) == ["a.npy", "b.npy"]
+    assert "is empty" in table["error"][0]
+    assert table["predicted"][1] != ""
+
+
+def test_the_same_pixels_get_equal_probabilities_however_they_are_stored(way, tmp_path):
+    keys = Manifest.read(way / "set/manifest.csv")
+    specimens = [keys.specimen(row) for row in range(12)]
+    np.save(tmp_path / "stack.npy", np.stack(specimens))
+    for row, specimen in enumerate(specimens):
+        (tmp_path / "renamed").mkdir(exist_ok=True)
+        np.save(tmp_path / f"renamed/{11 - row:02d}.npy", specimen)
+        (tmp_path / "first").mkdir(exist_ok=True)
+        np.save(tmp_path / f"first/{row:02d}.npy", np.ascontiguousarray(np.moveaxis(specimen, -1, 0)))
+        (tmp_path / "fortran").mkdir(exist_ok=True)
+        np.save(tmp_path / f"fortran/{row:02d}.npy", np.asfortranarray(specimen))
+        (tmp_path / "big").mkdir(exist_ok=True)
+        np.save(tmp_path / f"big/{row:02d}.npy", specimen.astype(">u2"))
+    found = {}
+    for name in ("stack.npy", "renamed", "first", "fortran", "big"):
+        out = tmp_path / f"{name}.csv"
+        arguments = ["classify", str(way / "model.safetensors"), str(tmp_path / name), "--out", str(out)]
+        assert _main([*arguments, "--precision", "float32"]) == GOOD
+        found[name] = Predictions.read(out).probabilities
+    found["renamed"] = found["renamed"][::-1]
+    for name, probabilities in found.items():
+        np.testing.assert_allclose(probabilities, found["stack.npy"], atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["frobnicate"], "Unknown command"),
+        (["train", "nowhere.csv", "--out", "m.safetensors"], "does not exist"),
+        (["train", "nowhere.csv", "--out", "m.pt"], "should end in .safetensors"),
+        (["train", "nowhere.csv", "--out", "m.safetensors", "--size", "9999"], "--size 9999"),
+        (["train", "nowhere.csv", "--out", "m.safetensors", "--sise", "9"], "--sise"),
+        (["classify", "nowhere.safetensors", ".", "--out", "p.csv"], "nowhere.safetensors"),
+        (["export-labels", "nowhere.csv", "--out", "l.csv"], "does not exist"),
+    ],
+)
+def test_wrong_input_gets_one_sentence_and_code_2(arguments, sentence, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert _main(arguments) == WRONG
+    said = capsys.readouterr().err
+    assert sentence in said
+    assert said.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_table_format_is_refused_before_anything_is_read(way, capsys):
+    arguments = ["classify", str(way / "model.safetensors"), str(way / "set"), "--out", str(way / "p.xlsx")]
+    assert _main(arguments) == WRONG
+    assert ".csv or .parquet" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal for one process")
+def test_an_interrupted_training_saves_its_best_epoch_and_ends_with_130(way, tmp_path):
+    out = tmp_path / "model.safetensors"
+    command = [sys.executable, "-m", "napari_ctc", "train", str(way / "set/manifest.csv"), "--out", str(out)]
+    process = subprocess.Popen([*command, "--epochs", "5000"], stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"})
+    while "epoch 2:" not in (line := process.stderr.readline()):
+        assert line, "the training ended before its second epoch"
+    process.send_signal(signal.SIGINT)
+    started = time.monotonic()
+    process.communicate(timeout=60)
+    assert process.returncode == STOPPED
+    assert out.exists()
+    assert time.monotonic() - started < 60
