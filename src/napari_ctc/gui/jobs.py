@@ -41,6 +41,7 @@ def start(
     on_result: Callable[[Any], object] | None = None,
     on_error: Callable[[Exception], object] | None = None,
     on_finished: Callable[[], object] | None = None,
+    quiet: bool = False,
 ) -> RunningJob:
     """Start a job in a thread of its own; it is stopped when its widget goes.
 
@@ -56,6 +57,8 @@ def start(
         Called in the window's thread: with each event in order (of steps that follow closely upon each other,
         only some), with the result, with the exception, and last, whatever happened, with nothing. A stopped
         job has a result, too, unless it had nothing to give.
+    quiet : bool
+        Whether the job goes without a bar in napari's activity area, as one that runs every few seconds should.
 
     Returns
     -------
@@ -68,7 +71,7 @@ def start(
     sentence, any other with its traceback. A `RuntimeError`, as of torch for too little memory, arrives as a
     `JobError`.
     """
-    running = RunningJob(job, parent, name)
+    running = RunningJob(job, parent, name, quiet)
     for signal, slot in (
         (running.worker.yielded, on_event),
         (running.worker.returned, on_result),
@@ -86,7 +89,7 @@ def start(
 class RunningJob(QObject):
     """A job at work: stop it, or ask whether it still runs. Made by `start`."""
 
-    def __init__(self, job: Job[Any], parent: QWidget, name: str) -> None:
+    def __init__(self, job: Job[Any], parent: QWidget, name: str, quiet: bool = False) -> None:
         super().__init__(parent)
         self.running = True
         self.worker = create_worker(
@@ -97,7 +100,7 @@ class RunningJob(QObject):
             _worker_class=JobWorker,
             _ignore_errors=True,  # else superqt raises them again, inside a Qt slot
         )
-        self._progress = progress(total=0, desc=name)
+        self._progress = None if quiet else progress(total=0, desc=name)
         self._painted = 0.0
         self._painting = False
         parent.destroyed.connect(self.worker.stop_request.set)
@@ -115,10 +118,11 @@ class RunningJob(QObject):
 
     def listen(self) -> None:
         """Follow the worker; called once, after the dock's own slots are connected, so that those go first."""
-        self.worker.yielded.connect(self._show_progress)
         self.worker.errored.connect(self._show_error)
         self.worker.finished.connect(self._end)
-        self.worker.finished.connect(self._progress.close)  # also where this object is gone by then
+        if self._progress is not None:
+            self.worker.yielded.connect(self._show_progress)
+            self.worker.finished.connect(self._progress.close)  # also where this object is gone by then
 
     def _show_progress(self, event: Event) -> None:
         """Move the bar in the activity area, which repaints the window and so lets other events in."""

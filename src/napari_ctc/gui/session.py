@@ -200,9 +200,10 @@ class Session:
         channels = None if self._classifier is None else self._classifier.channel_count
         return self.rows.status(self._by, channels)
 
-    def reason(self, index: int) -> str:
-        """Say in a sentence why a specimen has the status it has."""
-        status, rows = Status(self.status[index]), self.rows
+    def reason(self, index: int, status: int | None = None) -> str:
+        """Say in a sentence why a specimen has the status it has (worked out anew where it is not given)."""
+        rows = self.rows
+        status = Status(self.status[index] if status is None else status)
         if status is Status.FAILED and not rows.error[index]:
             needs = self._classifier.channel_count if self._classifier else 0
             return f"The classifier needs {needs} channels and this specimen has {rows.channels[index]}."
@@ -249,18 +250,25 @@ class Session:
             self.rows.changed[index] = True
             self.predictions_changed.emit(index)
 
-    def export_predictions(self) -> Predictions:
-        """Return what the table shows, as the object that every export starts from.
+    def attach(self, stack: SpecimenStack, table: pd.DataFrame) -> None:
+        """Take in predictions that were made before the specimens were opened, a row for each of the stack."""
+        place = next(place for place, one in enumerate(self._stacks) if one is stack)
+        self.accept(self.rows.ids[self._starts[place] : self._starts[place + 1]], table)
+
+    def export_predictions(self, indices: NDArray[np.integer] | None = None) -> Predictions:
+        """Return what the table shows, all or some, as the object that every export starts from.
 
         A stale prediction goes out as none, with the reason as its error: it is no word of this classifier.
         """
-        manifest, status = self.manifest(), self.status
+        wanted = np.arange(len(self)) if indices is None else np.asarray(indices)
+        wanted = wanted[self._fits_first(wanted)]
+        manifest, status = self.manifest(wanted), self.status
         classes = self._classifier.classes if self._classifier else ()
         reasons = np.full(len(self), "", dtype=object)
         told = np.flatnonzero((status == Status.STALE) | (status == Status.FAILED))
-        reasons[told] = [self.reason(index) for index in told]
+        reasons[told] = [self.reason(index, status[index]) for index in told]
         table = self.rows.as_table(status, reasons, self.classes, classes, self._digests, self._by)
-        table = table[self._fits_first(np.arange(len(self)))].assign(path=manifest.keys)
+        table = table.iloc[wanted].assign(path=manifest.keys)
         return Predictions(typed(table, classes), manifest.root, classes)
 
     # ----------------------------------------------------------------------------- following the viewer

@@ -1,0 +1,279 @@
+"""Classify in the background what is open and has no current prediction, and notice files that change.
+
+Works for one dock and ends with it. What is known of each specimen is kept by the session.
+"""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import QWidget
+
+from napari_ctc.data.specimens import split_key
+from napari_ctc.errors import Stopped
+from napari_ctc.events import Classified, Event
+from napari_ctc.gui.jobs import start
+from napari_ctc.gui.rows import GONE, NOT_KNOWN, Status
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pandas as pd
+    from numpy.typing import NDArray
+
+    from napari_ctc.data.manifest import Manifest
+    from napari_ctc.data.predictions import Predictions
+    from napari_ctc.events import Job
+    from napari_ctc.gui.session import Session
+    from napari_ctc.learn.classifier import Classifier
+
+_GATHER_MS = 60  # layers come and go one by one; wait until they have
+_LOOK_MS = 10_000  # between two looks at the files
+_PATIENCE = 20  # times as long as the last look took: a slow drive is not kept busy with looking
+_SOON_MS = 250  # after the slider came to rest
+
+
+@dataclass(frozen=True, kw_only=True)
+class FilesChanged(Event):
+    """Specimens whose files are no longer those that were classified: their places in the manifest."""
+
+    rows: tuple[int, ...]
+
+
+class Background(QWidget):
+    """Keeps a session's predictions current. Invisible; a child of the dock that shows them.
+
+    Parameters
+    ----------
+    session : Session
+    parent : QWidget
+        When it goes, so does the work.
+    """
+
+    progressed = Signal(int, int)  # specimens done and to do; 0, 0 when there is nothing to do
+
+    def __init__(self, session: Session, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("background")
+        self.hide()
+        self._session = session
+        self._classifying = self._looking = None
+        self._ids = self._looked_at = np.zeros(0, np.int64)
+        self._progress_made = True
+        self._gather = self._timer(_GATHER_MS, self._begin)
+        self._look_again = self._timer(_LOOK_MS, self._look_at_all)
+        self._look_soon = self._timer(_SOON_MS, self._look_at_current)
+        session.classifier_changed.connect(self._ask)
+        session.specimens_changed.connect(self._ask)
+        session.current_changed.connect(self._current_changed)
+        self._ask()
+        self._look_again.start()
+
+    def _timer(self, milliseconds: int, slot: object) -> QTimer:
+        timer = QTimer(self)
+        timer.setSingleShot(True)
+        timer.setInterval(milliseconds)
+        timer.timeout.connect(slot)
+        return timer
+
+    @property
+    def busy(self) -> bool:
+        """Whether something is being classified or about to be."""
+        return self._classifying is not None or self._gather.isActive()
+
+    # ---------------------------------------------------------------------------------------- classifying
+
+    def _ask(self, _changed: object = None) -> None:
+        """Begin anew with what is open now: the newest request wins."""
+        self._progress_made = True
+        if self._classifying is not None:
+            self._classifying.stop()
+        self._gather.start()
+
+    def _begin(self) -> None:
+        if self._classifying is not None:
+            return  # `_end` begins again
+        session, classifier = self._session, self._session.classifier
+        todo = self._todo()
+        if classifier is None or not len(todo) or not self._progress_made:
+            self.progressed.emit(0, 0)
+            return
+        self._ids = session.rows.ids[todo]
+        self._progress_made = False
+        self.progressed.emit(0, len(todo))
+        self._classifying = start(
+            _classify(session.manifest(todo), classifier),
+            parent=self,
+            name=f"Classifying {len(todo):,} specimens",
+            on_event=self._hear,
+            on_finished=self._end,
+        )
+
+    def _todo(self) -> NDArray[np.intp]:
+        """Return what is to be classified, from the current specimen on; all of one layout."""
+        session = self._session
+        status = session.status
+        todo = np.flatnonzero((status == Status.PENDING) | (status == Status.STALE))
+        todo = np.roll(todo, -int(np.searchsorted(todo, max(session.current, 0))))
+        layouts = [session.locate(index)[0].manifest.layout for index in todo]
+        return todo[[layout == layouts[0] for layout in layouts]] if layouts else todo
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Classified):
+            self._progress_made = True
+            self._session.accept(self._ids[list(event.indices)], event.rows)
+        if event.total:
+            self.progressed.emit(event.done, event.total)
+
+    def _end(self) -> None:
+        """Go on with what came up meanwhile; a job that got nowhere is not tried again until asked."""
+        self._classifying = None
+        self._gather.start()
+
+    # -------------------------------------------------------------------------------- looking at the files
+
+    def look(self) -> None:
+        """Look at the files now, as when the window gets the focus."""
+        self._look_again.start(0)
+
+    def _current_changed(self, _index: int) -> None:
+        self._look_soon.start()
+
+    def _look_at_current(self) -> None:
+        current = self._session.current
+        if 0 <= current < len(self._session):
+            self._look_at(np.array([current]))
+
+    def _look_at_all(self) -> None:
+        if not self._look_at(np.arange(len(self._session))):
+            self._look_again.start(_LOOK_MS)
+
+    def _look_at(self, indices: NDArray[np.intp]) -> bool:
+        """Begin to look at the files of specimens that were classified; tells whether it did."""
+        rows = self._session.rows
+        known = (rows.by[indices] != NOT_KNOWN) & ~rows.changed[indices] & (rows.modified[indices] != "")
+        indices = indices[known]
+        if self._looking is not None or not len(indices):
+            return False
+        manifest = self._session.manifest(indices)
+        self._looked_at = rows.ids[indices]
+        self._look_again.stop()
+        self._began = time.monotonic()
+        self._looking = start(
+            look_for_changes(manifest, rows.bytes[indices], rows.modified[indices]),
+            parent=self,
+            name="Looking for changed files",
+            on_event=self._hear_changes,
+            on_finished=self._end_look,
+            quiet=True,
+        )
+        return True
+
+    def _hear_changes(self, event: Event) -> None:
+        if isinstance(event, FilesChanged):
+            self._session.mark_changed(self._looked_at[list(event.rows)])
+            self._ask()
+
+    def _end_look(self) -> None:
+        self._looking = None
+        took = 1000 * (time.monotonic() - self._began)
+        self._look_again.start(int(max(_LOOK_MS, _PATIENCE * took)))
+
+
+# ------------------------------------------------------------------------------------------------ the jobs
+
+
+def _classify(manifest: Manifest, classifier: Classifier) -> Job[Predictions]:
+    """Import torch in the worker's thread, and note the facts of unreadable files, too: they may be mended."""
+    from napari_ctc.apply.inference import classify
+
+    return (yield from with_facts(classify(manifest, classifier), manifest.root))
+
+
+def with_facts(job: Job[Predictions], root: Path) -> Job[Predictions]:
+    """Pass on a job's events; unreadable files get their size and date where they exist.
+
+    Parameters
+    ----------
+    job : Job
+        `classify`.
+    root : Path
+        The folder that its paths start from.
+    """
+    try:
+        event = next(job)
+        while True:
+            if isinstance(event, Classified):
+                event = replace(event, rows=_add_facts(event.rows, root))
+            try:
+                yield event
+            except Stopped as stopped:
+                event = job.throw(stopped)
+            else:
+                event = next(job)
+    except StopIteration as end:
+        return replace(end.value, table=_add_facts(end.value.table, root))
+    finally:
+        job.close()
+
+
+def _add_facts(table: pd.DataFrame, root: Path) -> pd.DataFrame:
+    blank = np.flatnonzero((table["error"] != "") & (table["modified"] == ""))
+    if not len(blank):
+        return table
+    table = table.copy()
+    for row in blank:
+        size, modified = _facts(root / split_key(str(table["path"].iat[row]))[0])
+        table.iloc[row, [table.columns.get_loc("bytes"), table.columns.get_loc("modified")]] = size, modified
+    return table
+
+
+def look_for_changes(manifest: Manifest, sizes: NDArray[np.int64], modified: NDArray[np.object_]) -> Job[None]:
+    """Compare files with what they were when they were classified.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    sizes, modified : (n,) arrays
+        Bytes, and time of modification (UTC, ISO 8601), of each row's file.
+
+    Yields
+    ------
+    FilesChanged
+        At most every 200 ms, and `Event` where nothing changed.
+    """
+    seen: dict[str, tuple[int, str]] = {}
+    changed: list[int] = []
+    last = time.monotonic()
+    yield Event(total=len(manifest))
+    for row, key in enumerate(manifest.keys):
+        name = split_key(key)[0]
+        if name not in seen:
+            seen[name] = _facts(manifest.root / name)
+        if seen[name] != (sizes[row], modified[row]):
+            changed.append(row)
+        if time.monotonic() - last > 0.2:
+            last = time.monotonic()
+            yield (
+                FilesChanged(rows=tuple(changed), done=row, total=len(manifest))
+                if changed
+                else Event(done=row, total=len(manifest))
+            )
+            changed = []
+    if changed:
+        yield FilesChanged(rows=tuple(changed), done=len(manifest), total=len(manifest))
+
+
+def _facts(path: Path) -> tuple[int, str]:
+    """Tell a file's size and time of modification, as the table of predictions has them; GONE without it."""
+    try:
+        status = path.stat()
+    except OSError:
+        return NOT_KNOWN, GONE
+    moment = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
+    return status.st_size, moment.isoformat(timespec="microseconds")
