@@ -28,7 +28,7 @@ from napari_ctc.data.manifest import Manifest, rebase
 from napari_ctc.data.predictions import WRITERS, Predictions, Writer, empty, typed
 from napari_ctc.errors import ClassifierError, PredictionsError, SpecimenError, Stopped
 from napari_ctc.events import Classified, Event, Job, Said, Saved, Skipped
-from napari_ctc.learn.batches import fit_to_canvas, to_network
+from napari_ctc.learn.batches import Canvas
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.devices import choose_device, choose_precision
 from napari_ctc.settings import Device, Precision
@@ -42,7 +42,7 @@ class _Batch:
     """Specimens of one batch as read: pixels of the readable ones, and facts or a reason for each."""
 
     rows: range
-    pixels: NDArray[Any]  # (readable, native, native, C)
+    pixels: NDArray[Any] | None  # (readable, native, native, C); None where nothing could be read
     readable: NDArray[np.intp]  # places in `rows`
     facts: list[tuple[int | None, str, str]] = field(repr=False)  # bytes, modified, sha256
     reasons: list[str] = field(repr=False)
@@ -145,17 +145,17 @@ def _batches(
 ) -> Iterator[Event]:
     """Read ahead, compute, and yield events; a generator, so that closing it ends the threads."""
     size = batch_size or (4 if classifier.settings.network == "seed" else 32)
-    network = fuse(classifier.network).to(device, precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = fuse(classifier.network_module).to(device, precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
     total, done = len(manifest), 0
     spans = iter([range(start, min(start + size, total)) for start in range(0, total, size)])
     pool = ThreadPoolExecutor(READERS_AT_ONCE, thread_name_prefix="napari-ctc read")
-    waiting = deque(pool.submit(_read, manifest, span, classifier.native) for span in islice(spans, READ_AHEAD))
+    waiting = deque(pool.submit(_read, manifest, span, classifier.canvas) for span in islice(spans, READ_AHEAD))
     try:
         while waiting:
             while not wait([waiting[0]], timeout=0.2).done:
                 yield Event(done=done, total=total)
             batch = waiting.popleft().result()
-            waiting.extend(pool.submit(_read, manifest, span, classifier.native) for span in islice(spans, 1))
+            waiting.extend(pool.submit(_read, manifest, span, classifier.canvas) for span in islice(spans, 1))
             for row, reason in zip(batch.rows, batch.reasons, strict=True):
                 if reason:
                     yield Skipped(path=str(manifest.table["path"].iat[row]), reason=reason, done=done, total=total)
@@ -172,7 +172,7 @@ def _batches(
 # --------------------------------------------------------------------------------------------- reading
 
 
-def _read(manifest: Manifest, rows: range, native: int) -> _Batch:
+def _read(manifest: Manifest, rows: range, canvas: Canvas) -> _Batch:
     pixels: list[NDArray[Any]] = []
     readable: list[int] = []
     facts: list[tuple[int | None, str, str]] = []
@@ -186,11 +186,11 @@ def _read(manifest: Manifest, rows: range, native: int) -> _Batch:
             facts.append((None, "", ""))
             reasons.append(str(problem))
             continue
-        pixels.append(fit_to_canvas(specimen, native))
+        pixels.append(canvas.fit(specimen))
         readable.append(place)
         reasons.append("")
-    stacked = np.stack(pixels) if pixels else np.empty((0, native, native, manifest.layout.channels), np.uint8)
-    return _Batch(rows, stacked, np.array(readable, dtype=np.intp), facts, reasons)
+    batch = canvas.batch(pixels) if pixels else None
+    return _Batch(rows, batch, np.array(readable, dtype=np.intp), facts, reasons)
 
 
 def file_facts(path: Path) -> tuple[int, str, str]:
@@ -217,14 +217,14 @@ def _sha256(path: Path, size: int, modified_ns: int) -> str:
 @torch.inference_mode()
 def _probabilities(
     network: torch.nn.Module,
-    pixels: NDArray[Any],
+    pixels: NDArray[Any] | None,
     classifier: Classifier,
     device: torch.device,
     precision: torch.dtype,
 ) -> NDArray[np.float32]:
-    if not len(pixels):
+    if pixels is None:
         return np.empty((0, len(classifier.classes)), np.float32)
-    scores = network(to_network(pixels, classifier, device).to(precision))  # (B, classes)
+    scores = network(classifier.canvas.to_input(pixels, device).to(precision))  # (B, classes)
     probabilities: NDArray[np.float32] = scores.float().softmax(dim=1).cpu().numpy()
     return probabilities
 
