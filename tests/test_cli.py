@@ -41,9 +41,7 @@ def test_every_specimen_gets_a_prediction_with_the_facts_of_its_file(way):
 
 def test_evaluate_names_every_figure_and_warns_of_trained_specimens(way, capsys):
     out = way / "figures.json"
-    code = _main(
-        ["evaluate", str(way / "model.safetensors"), str(way / "set/manifest.csv"), "--json", str(out)]
-    )
+    code = _main(["evaluate", str(way / "model.safetensors"), str(way / "set/manifest.csv"), "--json", str(out)])
     figures = json.loads(out.read_text())
     assert code == FINDINGS
     assert 40 <= figures["seen_in_training"] <= 60
@@ -65,7 +63,10 @@ def test_a_classifiers_labels_are_refused_for_training(way, capsys):
     predictions = Predictions.read(way / "predictions.csv")
     unlabelled = Predictions(predictions.table.assign(label=""), predictions.root, predictions.classes)
     unlabelled.write(way / "unlabelled.csv")
-    assert _main(["export-labels", str(way / "unlabelled.csv"), "--out", str(way / "by.csv"), "--which", "both"]) == GOOD
+    assert (
+        _main(["export-labels", str(way / "unlabelled.csv"), "--out", str(way / "by.csv"), "--which", "both"])
+        == GOOD
+    )
     assert _main(["train", str(way / "by.csv"), "--out", str(way / "no.safetensors")]) == WRONG
     assert "classifier" in capsys.readouterr().err
     assert not (way / "no.safetensors").exists()
@@ -137,7 +138,9 @@ def test_an_unknown_table_format_is_refused_before_anything_is_read(way, capsys)
 def test_an_interrupted_training_saves_its_best_epoch_and_ends_with_130(way, tmp_path):
     out = tmp_path / "model.safetensors"
     command = [sys.executable, "-m", "napari_ctc", "train", str(way / "set/manifest.csv"), "--out", str(out)]
-    process = subprocess.Popen([*command, "--epochs", "5000"], stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"})
+    process = subprocess.Popen(
+        [*command, "--epochs", "5000"], stderr=subprocess.PIPE, text=True, env={**os.environ, "COLUMNS": "200"}
+    )
     while "epoch 2:" not in (line := process.stderr.readline()):
         assert line, "the training ended before its second epoch"
     process.send_signal(signal.SIGINT)

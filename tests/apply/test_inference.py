@@ -1,0 +1,106 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from napari_ctc.apply.inference import classify
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.predictions import Predictions
+from napari_ctc.data.specimens import Layout
+from napari_ctc.errors import ClassifierError, Stopped
+from napari_ctc.events import Classified, Saved, Skipped, run
+
+
+def stopped_after(job, batches: int):
+    """Drive a job, stop it after some batches, and return its result."""
+    event = next(job)
+    try:
+        while True:
+            batches -= isinstance(event, Classified)
+            event = job.throw(Stopped()) if batches == 0 else next(job)
+    except StopIteration as end:
+        return end.value
+
+
+def test_rows_come_in_the_order_of_the_input(drawn_manifest, tiny_classifier):
+    reversed_ = drawn_manifest.rows(np.arange(len(drawn_manifest))[::-1])
+    predictions = run(classify(reversed_, tiny_classifier, precision="float32"))
+    assert list(predictions.table["path"]) == reversed_.keys
+    straight = run(classify(drawn_manifest, tiny_classifier, precision="float32"))
+    np.testing.assert_allclose(predictions.probabilities[::-1], straight.probabilities, atol=1e-5)
+
+
+def test_the_called_class_is_the_most_probable(drawn_manifest, tiny_classifier):
+    predictions = run(classify(drawn_manifest, tiny_classifier))
+    best = predictions.probabilities.argmax(axis=1)
+    assert list(predictions.table["predicted"]) == [predictions.classes[place] for place in best]
+    np.testing.assert_allclose(predictions.table["probability"], predictions.probabilities.max(axis=1))
+
+
+def test_folding_the_norm_changes_no_probability(drawn_manifest, tiny_classifier):
+    import torch
+
+    some = drawn_manifest.rows(range(8))
+    predictions = run(classify(some, tiny_classifier, precision="float32", device="cpu"))
+    specimens = [some.specimen(row) for row in range(8)]
+    canvas = tiny_classifier.canvas
+    with torch.inference_mode():
+        scores = tiny_classifier.network_module(canvas.to_input(canvas.batch(specimens), torch.device("cpu")))
+    np.testing.assert_allclose(predictions.probabilities, scores.softmax(dim=1).numpy(), atol=1e-5)
+
+
+def test_stopping_keeps_the_rows_so_far(drawn_manifest, tiny_classifier, tmp_path):
+    out = tmp_path / "out.csv"
+    predictions = stopped_after(classify(drawn_manifest, tiny_classifier, out, batch_size=8), 3)
+    assert predictions.stopped
+    assert len(predictions) == 24
+    assert len(Predictions.read(out)) == 24
+
+
+def test_abandoning_leaves_no_file_and_no_thread(drawn_manifest, tiny_classifier, tmp_path):
+    import threading
+
+    job = classify(drawn_manifest, tiny_classifier, tmp_path / "out.csv", batch_size=4)
+    while not isinstance(next(job), Classified):
+        pass
+    job.close()
+    assert list(tmp_path.iterdir()) == []
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("napari-ctc read")]
+
+
+def test_every_unreadable_file_is_a_row_with_its_reason(own_folder, tiny_classifier, tmp_path):
+    files = sorted(own_folder.rglob("*.npy"))
+    files[0].write_bytes(b"\x93NUMPY")
+    files[1].write_bytes(files[1].read_bytes()[:-100])
+    events = []
+    predictions = run(classify(own_folder, tiny_classifier, tmp_path / "out.parquet"), events.append)
+    failed = predictions.table[predictions.table["error"] != ""]
+    assert len(predictions) == 60
+    assert predictions.failed == 2
+    assert (failed["predicted"] == "").all()
+    assert failed["probability"].isna().all()
+    assert {event.path for event in events if isinstance(event, Skipped)} == set(failed["path"])
+    assert sum(isinstance(event, Saved) for event in events) == 1
+
+
+def test_another_number_of_channels_is_refused(tmp_path, tiny_classifier):
+    np.save(tmp_path / "one.npy", np.zeros((32, 32, 3), np.uint8))
+    manifest = Manifest.open(tmp_path, Layout(3))
+    with pytest.raises(ClassifierError, match="4 channels, and these have 3"):
+        run(classify(manifest, tiny_classifier))
+
+
+def test_specimens_of_another_size_are_put_on_the_canvas(tmp_path, tiny_classifier, drawn_manifest):
+    specimen = drawn_manifest.specimen(0)
+    np.save(tmp_path / "small.npy", specimen[10:50, 5:60])
+    np.save(tmp_path / "large.npy", np.pad(specimen, ((20, 20), (20, 20), (0, 0)), mode="edge"))
+    np.save(tmp_path / "same.npy", specimen)
+    predictions = run(classify(tmp_path, tiny_classifier, precision="float32"))
+    large, same, _ = predictions.probabilities
+    np.testing.assert_allclose(large, same, atol=1e-5)
+
+
+def test_one_row_does_not_depend_on_its_neighbours(drawn_manifest, tiny_classifier):
+    whole = run(classify(drawn_manifest, tiny_classifier, precision="float32"))
+    alone = run(classify(drawn_manifest.rows([17]), tiny_classifier, precision="float32", batch_size=1))
+    np.testing.assert_allclose(alone.probabilities[0], whole.probabilities[17], atol=1e-5)
