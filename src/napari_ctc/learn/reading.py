@@ -1,0 +1,204 @@
+"""Read the specimens of a run once: their sizes from the headers, then pixels, scaling and digests."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from functools import partial
+from time import monotonic
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.specimens import Array, Contents, content_digest, describe
+from napari_ctc.errors import SpecimenError, TrainingError
+from napari_ctc.events import Event, Job, Said, Skipped, StepDone
+from napari_ctc.learn.batches import Canvas, Moments, Pool, ahead
+from napari_ctc.learn.planning import Deal, choose_sizes
+from napari_ctc.settings import TrainSettings
+
+Rows = NDArray[np.int64]
+
+PULSE = 0.1  # seconds between signs of life
+
+
+@dataclass(frozen=True)
+class Data:
+    """The specimens of a run, measured.
+
+    Parameters
+    ----------
+    pool : Pool
+        Training specimens first, then validation.
+    keys : list of str
+        Of the specimens in the pool.
+    truth : (N,) integers
+        The class of each specimen in the pool.
+    training, validation : (n,) integers
+        Places in the pool of the specimens that could be read.
+    canvas : Canvas
+    digests : tuple of str, sorted
+        Of the training specimens.
+    constant : tuple of int
+        Channels with the same value in every training specimen.
+    """
+
+    pool: Pool
+    keys: list[str]
+    truth: Rows
+    training: Rows
+    validation: Rows
+    canvas: Canvas
+    digests: tuple[str, ...]
+    constant: tuple[int, ...]
+
+    def counts(self, part: Rows) -> Rows:
+        """Count the specimens of each class among some places."""
+        return np.bincount(self.truth[part], minlength=int(self.truth.max()) + 1)
+
+
+def read_data(deal: Deal, settings: TrainSettings, channel_names: tuple[str, ...]) -> Job[Data]:
+    """Read and measure the specimens of a run; those that cannot be read are left out.
+
+    Raises
+    ------
+    TrainingError
+        If too few of a class can be read.
+    """
+    keys = [*deal.training.keys, *deal.validation.keys]
+    truth = np.concatenate([deal.training_truth, deal.validation_truth])
+    is_training = np.arange(len(keys)) < len(deal.training)
+    contents = yield from _survey([deal.training, deal.validation], keys)
+    good = np.array([one is not None for one in contents])
+    yield from _require(deal, truth, is_training, good)
+    sides = [max(one.height, one.width) for one, use in zip(contents, is_training, strict=True) if one and use]
+    native, size = choose_sizes(sides, settings)
+    yield Said(text=_size_sentence(native, size))
+    dtype = np.result_type(*{one.dtype for one in contents if one})
+    readers: list[Callable[[], Array]] = [
+        *(partial(deal.training.specimen, row) for row in range(len(deal.training))),
+        *(partial(deal.validation.specimen, row) for row in range(len(deal.validation))),
+    ]
+    pool = Pool(readers, native, len(channel_names), dtype)
+    moments, digests = yield from _measure(pool, keys, is_training, good)
+    yield from _require(deal, truth, is_training, good)
+    assert moments is not None
+    sd = moments.sd()
+    constant = tuple(int(channel) for channel in np.flatnonzero(sd == 0))
+    for channel in constant:
+        yield Said(
+            text=f"{channel_names[channel]} has the same value ({moments.mean[channel]:g}) in every training "
+            f"specimen, so nothing can be learnt from it. Check how the specimens were saved.",
+            warning=True,
+        )
+    sd[sd == 0] = 1
+    canvas = Canvas(native, size, tuple(moments.mean.tolist()), tuple(sd.tolist()))
+    return Data(
+        pool=pool,
+        keys=keys,
+        truth=truth,
+        training=np.flatnonzero(good & is_training),
+        validation=np.flatnonzero(good & ~is_training),
+        canvas=canvas,
+        digests=tuple(sorted(digests)),
+        constant=constant,
+    )
+
+
+def _survey(manifests: list[Manifest], keys: list[str]) -> Job[list[Contents | None]]:
+    """Read each file's header; None for a file that cannot be read."""
+    contents: list[Contents | None] = []
+    known: dict[Any, Contents | SpecimenError] = {}  # a stack's header is read once
+    pulse = monotonic()
+    for manifest in manifests:
+        for row in range(len(manifest)):
+            path, _ = manifest.locate(row)
+            if path not in known:
+                try:
+                    known[path] = describe(path, manifest.layout)
+                except SpecimenError as problem:
+                    known[path] = problem
+            found = known[path]
+            if isinstance(found, SpecimenError):
+                yield Skipped(path=keys[len(contents)], reason=str(found))
+                contents.append(None)
+            else:
+                contents.append(found)
+            if monotonic() - pulse > PULSE:
+                pulse = monotonic()
+                yield StepDone(epoch=0, epochs=0)
+    return contents
+
+
+def _measure(
+    pool: Pool, keys: list[str], is_training: NDArray[np.bool_], good: NDArray[np.bool_]
+) -> Job[tuple[Moments | None, list[str]]]:
+    """Read every specimen; marks in `good` those that could not be read."""
+    moments: Moments | None = None
+    digests = []
+    places = np.flatnonzero(good)
+    calls = (partial(_measured, pool, place, bool(is_training[place])) for place in places)
+    pulse = monotonic()
+    with closing(_answers(calls)) as answers:
+        for place, answer in zip(places, answers, strict=True):
+            if isinstance(answer, SpecimenError):
+                good[place] = False
+                yield Skipped(path=keys[place], reason=str(answer))
+            elif answer is not None:
+                if moments is None:
+                    moments = answer[0]
+                else:
+                    moments.add(answer[0])
+                digests.append(answer[1])
+            if monotonic() - pulse > PULSE:
+                pulse = monotonic()
+                yield StepDone(epoch=0, epochs=0)
+    return moments, digests
+
+
+Answer = tuple[Moments, str] | SpecimenError | None
+
+
+def _answers(calls: Iterator[Callable[[], Answer]]) -> Any:
+    return ahead(calls, workers=2)
+
+
+def _measured(pool: Pool, place: int, training: bool) -> Answer:
+    try:
+        specimen = pool.read(place)
+    except SpecimenError as problem:
+        return problem
+    return (Moments.of(specimen), content_digest(specimen)) if training else None
+
+
+def _require(deal: Deal, truth: Rows, is_training: NDArray[np.bool_], good: NDArray[np.bool_]) -> Iterator[Event]:
+    """Refuse to go on when too few specimens of a class can be read."""
+    if good.all():
+        return
+    lost = int((~good).sum())
+    yield Said(text=f"{lost:,} of {len(good):,} specimens cannot be read and are left out.", warning=True)
+    size = len(deal.classes)
+    both = np.bincount(truth[good], minlength=size)
+    training = np.bincount(truth[good & is_training], minlength=size)
+    for name, here, of_both in zip(deal.classes, training, both, strict=True):
+        if not here or of_both < 2:
+            raise TrainingError(
+                f"{lost:,} of {len(good):,} specimens cannot be read, and of '{name}' {of_both} of them remain "
+                f"({here} for training), which is too few. Look at the reasons given for the skipped files."
+            )
+    if not (good & ~is_training).any():
+        raise TrainingError(
+            "None of the validation specimens can be read. Look at the reasons given for the skipped files."
+        )
+
+
+def _size_sentence(native: int, size: int) -> str:
+    if native == size:
+        return f"Specimens are shown to the network at their own scale, on a square of {size} pixels."
+    return (
+        f"Specimens are put on a square of {native} pixels, and that is scaled to {size} pixels, all by the same "
+        f"factor of {size / native:.2f}."
+    )

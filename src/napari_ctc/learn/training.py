@@ -1,0 +1,445 @@
+"""`train`: the job that turns labelled specimens into a classifier.
+
+Checks and splits are in `planning`, reading in `reading`; here are the steps, the epochs and the end.
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.errors import SettingsError, Stopped, TrainingError
+from napari_ctc.events import EpochDone, Event, Job, Said, Saved, Skipped, StepDone
+from napari_ctc.learn.augment import draw_changes
+from napari_ctc.learn.batches import Batch, ahead
+from napari_ctc.learn.classifier import Classifier, Scaling
+from napari_ctc.learn.devices import choose_device, choose_precision
+from napari_ctc.learn.losses import class_weights, loss_prior, weighted_cross_entropy
+from napari_ctc.learn.networks import NETWORKS
+from napari_ctc.learn.planning import (
+    Deal,
+    check_settings,
+    choose_steps,
+    deal_out,
+    plan,
+    planned,
+    with_layout,
+)
+from napari_ctc.learn.reading import Data, read_data
+from napari_ctc.learn.sentinel import Sentinel
+from napari_ctc.score.metrics import Scores, score
+from napari_ctc.settings import TrainSettings
+
+__all__ = ["check_settings", "plan", "train"]
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+Rows = NDArray[np.int64]
+
+WARM_UP = 0.05  # share of the run in which the learning rate rises
+TOO_EARLY = "Training was stopped before its first epoch ended, so there is no classifier."
+CHOSE = "validation specimens, which chose the epoch"
+
+
+def train(
+    manifest: Manifest,
+    settings: TrainSettings = TrainSettings(),
+    out: Path | str | None = None,
+    validation: Manifest | None = None,
+    channel_names: tuple[str, ...] | None = None,
+    *,
+    loss: Loss = weighted_cross_entropy,
+) -> Job[Classifier]:
+    """Train a classifier.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Labelled rows are trained on, except those marked test; those marked validation choose the epoch.
+    settings : TrainSettings
+    out : Path, optional
+        Where to save the classifier. An older file there is replaced only by a finished one.
+    validation : Manifest, optional
+        Specimens that choose the best epoch, instead of a part of `manifest`.
+    channel_names : tuple of str, optional
+    loss : callable
+        ``loss(scores, truth, weights)``; others than the default are for tests of the sentinel.
+
+    Yields
+    ------
+    Said, Planned, Skipped, StepDone, EpochDone, Saved
+
+    Returns
+    -------
+    Classifier
+        With the weights of the best epoch: the least class-balanced log-loss on the validation specimens.
+
+    Raises
+    ------
+    SettingsError
+        Before anything starts, if the settings cannot work with these specimens.
+    TrainingError
+        If the loss goes wrong, too few specimens can be read, or the run is stopped before an epoch ended.
+    """
+    deal = deal_out(manifest, settings, validation)
+    layout = with_layout(manifest, settings).layout
+    settings = _resolved(settings, layout.channels, layout.axis)
+    names = _checked_names(channel_names, layout.channels)
+    try:
+        yield from (Said(text=note, warning=True) for note in deal.notes)
+        yield planned(deal, settings)
+        data = yield from read_data(deal, settings, names)
+    except Stopped:
+        raise TrainingError(TOO_EARLY) from None
+    classifier = yield from _fit(Run.begin(deal, data, settings, names, loss))
+    if out is not None:
+        classifier.save(out)
+        try:
+            yield Saved(path=Path(out))
+        except Stopped:
+            pass  # asked for after the end: there is nothing left to stop
+    return classifier
+
+
+def _resolved(settings: TrainSettings, channels: int, axis: str) -> TrainSettings:
+    """Record the channels that the specimens were read with."""
+    return settings.model_copy(update={"channels": channels, "channel_axis": axis})
+
+
+def _checked_names(names: tuple[str, ...] | None, channels: int) -> tuple[str, ...]:
+    if not names:
+        return tuple(f"Channel {place}" for place in range(1, channels + 1))
+    if len(names) != channels:
+        raise SettingsError(
+            f"{len(names)} channel names were given ({', '.join(names)}) for specimens of {channels} channels. "
+            f"Give one name for each channel, or none."
+        )
+    return tuple(names)
+
+
+# ------------------------------------------------------------------------------------------ one run
+
+
+@dataclass
+class Run:
+    """The state of a run: network, optimiser, clock, and the best epoch so far."""
+
+    deal: Deal
+    data: Data
+    settings: TrainSettings
+    channels: tuple[str, ...]
+    loss: Loss
+    device: torch.device
+    precision: torch.dtype
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    weights: NDArray[np.float32]
+    sentinel: Sentinel
+    steps: int  # of an epoch
+    epochs: int
+    checks: int  # validation batches of an epoch
+    started: float
+    step: int = 0  # optimiser steps so far
+    done: int = 0  # optimiser steps and validation batches so far
+    ended: int = 0  # epochs so far
+    stopped: bool = False
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_scores: Scores | None = None
+
+    @classmethod
+    def begin(cls, deal: Deal, data: Data, settings: TrainSettings, channels: tuple[str, ...], loss: Loss) -> Run:
+        """Build the network and all that a run needs."""
+        device = choose_device(settings.device)
+        network = _build(settings, len(channels), len(deal.classes), data.canvas.size)
+        network.to(device=device, memory_format=torch.channels_last)
+        steps, epochs = choose_steps(len(data.training), settings)
+        counts = np.bincount(data.truth[data.training], minlength=len(deal.classes))
+        return cls(
+            deal=deal,
+            data=data,
+            settings=settings,
+            channels=channels,
+            loss=loss,
+            device=device,
+            precision=choose_precision(settings.precision, device),
+            network=network,
+            optimiser=_optimiser(network, settings),
+            weights=class_weights(counts, settings.weighting),
+            sentinel=Sentinel(
+                len(deal.classes), settings.learning_rate, tuple(channels[one] for one in data.constant)
+            ),
+            steps=steps,
+            epochs=epochs,
+            checks=-(-len(data.validation) // _validation_batch(len(data.training), steps)),
+            started=monotonic(),
+        )
+
+    @property
+    def total(self) -> int:
+        """Optimiser steps and validation batches of the whole run."""
+        return self.epochs * (self.steps + self.checks)
+
+    @property
+    def progress(self) -> float:
+        """How far the run is, from 0 to 1: by steps or by the time budget, whichever is further."""
+        by_time = (monotonic() - self.started) / (60 * self.settings.minutes) if self.settings.minutes else 0.0
+        return min(max(self.step / (self.epochs * self.steps), by_time), 1.0)
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimate of the time left; NaN at first."""
+        elapsed = monotonic() - self.started
+        if self.done < 3 or elapsed <= 0:
+            return math.nan
+        left = elapsed * (self.total - self.done) / self.done
+        return min(left, max(60 * self.settings.minutes - elapsed, 0)) if self.settings.minutes else left
+
+    def tick(self) -> StepDone:
+        """Make the event of a step that is done."""
+        self.done += 1
+        return StepDone(
+            done=min(self.done, self.total),
+            total=self.total,
+            epoch=self.ended + 1,
+            epochs=self.epochs,
+            seconds_left=self.seconds_left,
+        )
+
+    def learning_rate(self) -> float:
+        """Give the rate of the next step: a short rise, then half a cosine (Loshchilov and Hutter 2017)."""
+        progress = self.progress
+        rise = min((progress + 1 / (self.epochs * self.steps)) / WARM_UP, 1.0)
+        return self.settings.learning_rate * rise * max((1 + math.cos(math.pi * progress)) / 2, 1e-3)
+
+    def input_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Bring a batch to the device: (B, C, size, size) pixels and (B,) classes."""
+        pixels = self.data.canvas.to_input(batch.pixels, self.device, batch.changes)
+        return pixels, torch.from_numpy(self.data.truth[batch.rows]).to(self.device)
+
+    def scores_of(self, pixels: Tensor) -> Tensor:
+        """Run the network in the precision of the run; (B, K) float32."""
+        low = self.precision != torch.float32
+        # Entered and left within one call, since autocast is the thread's: none of it may last over a yield.
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
+            scores: Tensor = self.network(pixels)
+        return scores.float()
+
+    def release(self) -> None:
+        """Give the device's memory back."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.state.clear()
+        self.network.to("cpu")
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _build(settings: TrainSettings, channels: int, classes: int, size: int) -> nn.Module:
+    """Build a network with the seed of the run, and leave PyTorch's random state as it was."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.random.default_generator.manual_seed(settings.seed)
+        return NETWORKS[settings.network].build(channels, classes, size).float()
+
+
+def _optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019); biases and norms are not pulled towards zero."""
+    weights = [one for one in network.parameters() if one.ndim > 1]
+    others = [one for one in network.parameters() if one.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def _validation_batch(specimens: int, steps: int) -> int:
+    return max(2 * (specimens // steps), 1)
+
+
+# ----------------------------------------------------------------------------------------- the epochs
+
+
+def _fit(run: Run) -> Job[Classifier]:
+    """Run the epochs; a stop ends them early."""
+    try:
+        while run.ended < run.epochs and (run.progress < 1 or not run.ended):
+            training_loss = yield from _epoch(run)
+            yield from _check(run, training_loss)
+    except Stopped:
+        run.stopped = True
+        if not run.ended:
+            raise TrainingError(TOO_EARLY) from None
+    finally:
+        run.release()
+    return _finished(run)
+
+
+def _epoch(run: Run) -> Job[float]:
+    """Train on every training specimen once; returns the mean loss. A time budget ends it early."""
+    total, seen = 0.0, 0
+    weights = torch.from_numpy(run.weights).to(run.device)
+    run.network.train()
+    with closing(ahead(_training_batches(run), run.data.pool.workers)) as batches:
+        for batch in batches:
+            yield from _skipped(run, batch)
+            if len(batch.rows):
+                loss = _learn(run, batch, weights)
+                total, seen = total + loss * len(batch.rows), seen + len(batch.rows)
+            run.step += 1
+            yield run.tick()
+            if run.settings.minutes and run.progress >= 1:
+                break
+    return total / max(seen, 1)
+
+
+def _training_batches(run: Run) -> Iterator[Callable[[], Batch]]:
+    """Deal the training specimens into batches of equal size, in the order that the seed decides."""
+    order = np.random.default_rng([run.settings.seed, run.ended]).permutation(run.data.training)
+    for place, rows in enumerate(np.array_split(order, run.steps)):
+        yield partial(_prepared, run, rows, place)
+
+
+def _prepared(run: Run, rows: Rows, place: int) -> Batch:
+    if not run.settings.augment:
+        return run.data.pool.batch(rows)
+    # A generator of its own for each batch: threads cannot change what is drawn.
+    random = np.random.default_rng([run.settings.seed, run.ended, place])
+    changes = draw_changes(random, len(rows), run.data.canvas.native, len(run.channels))
+    return run.data.pool.batch(rows, changes)
+
+
+def _learn(run: Run, batch: Batch, weights: Tensor) -> float:
+    """Take one optimiser step; returns the loss."""
+    with torch.inference_mode(False), torch.enable_grad():
+        pixels, truth = run.input_of(batch)
+        loss = run.loss(run.scores_of(pixels), truth, weights)
+        value = float(loss.detach())
+        if run.step == 0:
+            run.sentinel.check_start(value, float(run.weights[run.data.truth[batch.rows]].mean()))
+        run.sentinel.check_step(value, run.step + 1)
+        for group in run.optimiser.param_groups:
+            group["lr"] = run.learning_rate()
+        run.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        run.optimiser.step()
+    return value
+
+
+def _skipped(run: Run, batch: Batch) -> Iterator[Event]:
+    for row, reason in batch.problems:
+        yield Skipped(path=run.data.keys[row], reason=reason)
+
+
+def _check(run: Run, training_loss: float) -> Job[None]:
+    """Score the validation specimens, and keep the weights if they are the best so far."""
+    run.network.eval()
+    logs, truth = [], []
+    parts = np.array_split(run.data.validation, run.checks)
+    with closing(ahead((partial(run.data.pool.batch, rows) for rows in parts), run.data.pool.workers)) as batches:
+        for batch in batches:
+            yield from _skipped(run, batch)
+            if len(batch.rows):
+                with torch.no_grad():
+                    scores = run.scores_of(run.input_of(batch)[0])
+                    logs.append(F.log_softmax(scores, dim=1).cpu().numpy().astype(np.float64))
+                truth.append(run.data.truth[batch.rows])
+            yield run.tick()
+    if not logs:
+        raise TrainingError("None of the validation specimens can be read any more. Check the disk they are on.")
+    log_posterior, known = np.concatenate(logs), np.concatenate(truth)
+    value = balanced_log_loss(log_posterior, known)
+    scores_now = score(known, log_posterior.argmax(axis=1), run.deal.classes)
+    run.ended += 1
+    best = not math.isfinite(run.best_loss) or value < run.best_loss
+    if best:
+        run.best_loss, run.best_epoch, run.best_scores = value, run.ended, scores_now
+        run.best_weights = {
+            name: one.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, one in run.network.state_dict().items()
+        }
+    yield EpochDone(
+        done=min(run.done, run.total),
+        total=run.total,
+        epoch=run.ended,
+        epochs=run.epochs,
+        training_loss=training_loss,
+        validation_loss=value,
+        scores=scores_now,
+        best=best,
+        seconds_left=run.seconds_left,
+    )
+
+
+def balanced_log_loss(log_posterior: NDArray[np.float64], truth: Rows) -> float:
+    """Mean over classes of the mean of -log p(truth), over the classes that are present.
+
+    Parameters
+    ----------
+    log_posterior : (N, K), nats
+    truth : (N,) integers
+    """
+    losses = -log_posterior[np.arange(len(truth)), truth]
+    return float(np.mean([losses[truth == place].mean() for place in np.unique(truth)]))
+
+
+def _finished(run: Run) -> Classifier:
+    """Make the classifier of the best epoch."""
+    assert run.best_scores is not None
+    classes, data = run.deal.classes, run.data
+    run.network.to(memory_format=torch.contiguous_format)
+    run.network.load_state_dict(run.best_weights)
+    counts = {
+        part: dict(zip(classes, np.bincount(data.truth[rows], minlength=len(classes)).tolist(), strict=True))
+        for part, rows in (("training", data.training), ("validation", data.validation))
+    }
+    return Classifier(
+        network_module=run.network,
+        classes=classes,
+        channels=run.channels,
+        scaling=Scaling(mean=data.canvas.mean, sd=data.canvas.sd),
+        native=data.canvas.native,
+        size=data.canvas.size,
+        settings=run.settings,
+        metrics={
+            "on": CHOSE,
+            "best_epoch": run.best_epoch,
+            "epochs": run.ended,
+            "log_loss": run.best_loss,
+            **run.best_scores.as_dict(),
+        },
+        counts=counts,
+        training_digests=data.digests,
+        loss_prior=loss_prior(list(counts["training"].values()), run.weights),
+        versions=_versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        stopped=run.stopped,
+    )
+
+
+def _versions() -> dict[str, str]:
+    try:
+        own = version("napari-ctc")
+    except PackageNotFoundError:  # run from a checkout
+        own = "unknown"
+    return {
+        "napari-ctc": own,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
