@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
 import re
+import tokenize
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -104,14 +106,14 @@ def open_npy(path: Path) -> ArrayFile:
         header = start[:length] if length <= 128 else start + file.read(length - 128)
     try:
         shape, fortran, dtype = _parse_header(header)
-    except (ValueError, SyntaxError, EOFError, TypeError) as problem:
+    except (ValueError, SyntaxError, EOFError, TypeError, tokenize.TokenError) as problem:
         raise SpecimenError(f"{path.name} has a damaged header. Please save the specimen again.") from problem
     if dtype.hasobject:
         raise SpecimenError(
             f"{path.name} holds pickled Python objects, which can run code when opened, so it is never opened. "
             f"Save the specimen as an array of plain numbers."
         )
-    expected = length + dtype.itemsize * int(np.prod(shape, dtype=np.int64))
+    expected = length + dtype.itemsize * math.prod(shape)
     if size < expected:
         raise SpecimenError(
             f"{path.name} is cut short: it has {size:,} bytes of {expected:,}. Copy or save it again."
@@ -149,12 +151,12 @@ def _read_npy(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool, start: int, index: int | None
 ) -> Array:
     if index is None:
-        flat = np.fromfile(path, dtype=dtype, offset=start)[: int(np.prod(shape))]
+        flat = np.fromfile(path, dtype=dtype, count=math.prod(shape), offset=start)
         return flat.reshape(shape, order="F" if fortran else "C")
     if fortran:  # one entry is scattered over the file: map it rather than read it all
         entry: Array = np.array(np.load(path, mmap_mode="r", allow_pickle=False)[index])
         return entry
-    pixels = int(np.prod(shape[1:]))
+    pixels = math.prod(shape[1:])
     flat = np.fromfile(path, dtype=dtype, count=pixels, offset=start + index * pixels * dtype.itemsize)
     return flat.reshape(shape[1:])
 
@@ -266,7 +268,8 @@ def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout(
         array = array[:, :, None]
     elif contents.channels_first:
         array = np.moveaxis(array, 0, -1)
-    array = array.astype(contents.dtype, copy=False)
+    with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite, and is refused as that
+        array = array.astype(contents.dtype, copy=False)
     if array.dtype.kind == "f" and not np.isfinite(array).all():
         bad = int(np.count_nonzero(~np.isfinite(array)))
         raise SpecimenError(

@@ -5,7 +5,6 @@ Padding and cropping here are for the view only; what is trained on and classifi
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -151,9 +150,8 @@ class SpecimenStack:
         return limits
 
     def _signature(self, row: int) -> _Signature:
-        path, _ = self.manifest.root, None
         try:
-            status = os.stat(path / split_key(self._keys[row])[0])  # noqa: PTH116 - a step does it four times
+            status = (self.manifest.root / split_key(self._keys[row])[0]).stat()
         except OSError:
             return None
         return status.st_size, status.st_mtime_ns
@@ -334,7 +332,7 @@ def _survey(manifest: Manifest) -> _View:
         smallest = min(sides, key=lambda side: side[0] * side[1])
         notes = (
             f"The specimens differ in size, from {smallest[0]} x {smallest[1]} up to {height} x {width} pixels. "
-            f"For the view, and only there, they are centred and the smaller ones filled up with their background.",
+            f"For the view only, they are centred, and the smaller ones filled up with their background.",
         )
     return _View(height, width, dtype, notes)
 

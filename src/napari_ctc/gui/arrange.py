@@ -4,20 +4,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari.settings import get_settings
+from qtpy.QtCore import Qt
+
+from napari_ctc.gui.layers import PLUGIN
+
 if TYPE_CHECKING:
     from napari.viewer import Viewer
-    from qtpy.QtWidgets import QWidget
+    from qtpy.QtWidgets import QMainWindow
 
-PLUGIN = "napari-ctc"
+_HEIGHT = 280  # pixels, of the dock below the canvas
+_WIDTH = 430  # pixels, of the docks beside it
 
 
-def classify_specimens(viewer: Viewer) -> list[QWidget]:
+def classify_specimens(viewer: Viewer) -> None:
     """Open *Predicted classes* below the canvas, and *Train classifier* and *Classify folder* as tabs beside it.
 
-    Docks that are open already stay where the person put them.
+    A dock that is open, or that the person put elsewhere once, stays where it is.
     """
     window = viewer.window
-    _, predicted = window.add_plugin_dock_widget(PLUGIN, "Predicted classes")
-    first, train = window.add_plugin_dock_widget(PLUGIN, "Train classifier")
-    _, folder = window.add_plugin_dock_widget(PLUGIN, "Classify folder", tabify=True)
-    return [predicted, train, folder]
+    known = {*window.dock_widgets, *get_settings().application.plugin_widget_positions}
+    predicted, _ = window.add_plugin_dock_widget(PLUGIN, "Predicted classes")
+    train, _ = window.add_plugin_dock_widget(PLUGIN, "Train classifier")
+    folder, _ = window.add_plugin_dock_widget(PLUGIN, "Classify folder")
+    main: QMainWindow = predicted.parent()
+    if predicted.name not in known:
+        main.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, predicted)
+        main.resizeDocks([predicted], [_HEIGHT], Qt.Orientation.Vertical)
+    if not {train.name, folder.name} & known:
+        main.tabifyDockWidget(train, folder)
+        main.resizeDocks([train], [_WIDTH], Qt.Orientation.Horizontal)
+    for dock in (predicted, folder, train):
+        dock.show()
+        dock.raise_()
