@@ -271,7 +271,9 @@ def _read_rows(path: Path) -> tuple[list[tuple[int, list[str]]], list[str] | Non
         raise ManifestError(f"{path.name} is not a text file in UTF-8. Save the table as 'CSV UTF-8'.") from None
     except OSError as problem:
         raise ManifestError(f"{path.name} cannot be read: {problem.strerror}. Check its rights.") from problem
-    first = text.partition("\n")[0]
+    if "\0" in text:
+        raise ManifestError(f"{path.name} is not a text file: it holds zero bytes. Choose a manifest (.csv).")
+    first = text.strip().partition("\n")[0]
     delimiter = max(",;\t", key=first.count)
     try:
         reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
@@ -301,6 +303,7 @@ def _checked_table(
     places = {name: names.index(name) for name in COLUMNS if name in names}
     if repeated := [name for name in COLUMNS if names.count(name) > 1]:
         raise ManifestError(f"{path.name}: the column '{repeated[0]}' stands twice. Keep one of them.")
+    home = f"{path.parent.absolute().as_posix().rstrip('/')}/"  # whole paths below it count as relative ones
     seen: dict[str, tuple[int, str]] = {}
     values: dict[str, list[str]] = {name: [] for name in COLUMNS}
     repeats = 0
@@ -309,7 +312,7 @@ def _checked_table(
         if len(cells) != len(names) and not (header is None and len(cells) == 1):
             raise ManifestError(f"{where}: {len(cells)} columns where {len(names)} were expected.")
         row = {name: cells[place] if place < len(cells) else "" for name, place in places.items()}
-        key, label = _checked_key(row["path"], where), row.get("label", "")
+        key, label = _checked_key(row["path"], where).removeprefix(home), row.get("label", "")
         if key in seen:
             earlier, other = seen[key]
             if label != other:
