@@ -65,6 +65,7 @@ class Background(QWidget):
         self._classifying = self._looking = None
         self._ids = self._looked_at = np.zeros(0, np.int64)
         self._progress_made = True
+        self._left = False
         self._gather = self._timer(_GATHER_MS, self._begin)
         self._look_again = self._timer(_LOOK_MS, self._look_at_all)
         self._look_soon = self._timer(_SOON_MS, self._look_at_current)
@@ -124,6 +125,8 @@ class Background(QWidget):
         return todo[[layout == layouts[0] for layout in layouts]] if layouts else todo
 
     def _hear(self, event: Event) -> None:
+        if self._left:
+            return
         if isinstance(event, Classified):
             self._progress_made = True
             self._session.accept(self._ids[list(event.indices)], event.rows)
@@ -133,7 +136,21 @@ class Background(QWidget):
     def _end(self) -> None:
         """Go on with what came up meanwhile; a job that got nowhere is not tried again until asked."""
         self._classifying = None
-        self._gather.start()
+        if not self._left:
+            self._gather.start()
+
+    def leave(self) -> None:
+        """Stop all work and let go of the session."""
+        session = self._session
+        session.classifier_changed.disconnect(self._ask, missing_ok=True)
+        session.specimens_changed.disconnect(self._ask, missing_ok=True)
+        session.current_changed.disconnect(self._current_changed, missing_ok=True)
+        for timer in (self._gather, self._look_again, self._look_soon):
+            timer.stop()
+        self._left = True
+        for job in (self._classifying, self._looking):
+            if job is not None:
+                job.stop()
 
     # -------------------------------------------------------------------------------- looking at the files
 
@@ -175,12 +192,14 @@ class Background(QWidget):
         return True
 
     def _hear_changes(self, event: Event) -> None:
-        if isinstance(event, FilesChanged):
+        if isinstance(event, FilesChanged) and not self._left:
             self._session.mark_changed(self._looked_at[list(event.rows)])
             self._ask()
 
     def _end_look(self) -> None:
         self._looking = None
+        if self._left:
+            return
         took = 1000 * (time.monotonic() - self._began)
         self._look_again.start(int(max(_LOOK_MS, _PATIENCE * took)))
 

@@ -1,0 +1,73 @@
+"""The class of the current specimen, written on the canvas; the overlay is napari's, and is given back."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING, Any
+
+from napari_ctc.gui.rows import NOT_KNOWN, Status
+
+if TYPE_CHECKING:
+    from napari.viewer import Viewer
+
+    from napari_ctc.gui.session import Session
+
+_LOOK = ("text", "visible", "position", "font_size")
+
+
+class CanvasText:
+    """Writes what is known of the current specimen on the canvas.
+
+    Parameters
+    ----------
+    session : Session
+    """
+
+    def __init__(self, session: Session) -> None:
+        self._session = session
+        self._overlay = weakref.ref(_overlay_of(session.viewer))
+        overlay = self._overlay()
+        self._before: dict[str, Any] = {name: getattr(overlay, name) for name in _LOOK}
+        overlay.position = "top_left"
+        overlay.font_size = 14
+
+    def show(self) -> None:
+        """Write what is known now."""
+        overlay = self._overlay()
+        if overlay is None:
+            return
+        text = caption(self._session, self._session.current)
+        if overlay.text != text:
+            overlay.text = text
+        if overlay.visible != bool(text):
+            overlay.visible = bool(text)
+
+    def give_back(self) -> None:
+        """Leave the overlay as it was found."""
+        overlay = self._overlay()
+        if overlay is not None:
+            for name, value in self._before.items():
+                setattr(overlay, name, value)
+
+
+def caption(session: Session, index: int) -> str:
+    """Say the class and probability of a specimen; of a stale prediction, that it is stale."""
+    if not 0 <= index < len(session):
+        return ""
+    rows, status = session.rows, Status(session.status[index])
+    lines = []
+    if rows.predicted[index] != NOT_KNOWN:
+        stale = "  (stale)" if status is Status.STALE else ""
+        lines.append(f"{session.classes[rows.predicted[index]]}  {rows.probability[index]:.2f}{stale}")
+    elif status is Status.FAILED:
+        lines.append("not classified: see the table")
+    if rows.label[index] != NOT_KNOWN:
+        lines.append(f"label: {session.classes[rows.label[index]]}")
+    return "\n".join(lines)
+
+
+def _overlay_of(viewer: Viewer) -> Any:
+    try:
+        return viewer.canvas.overlays.text
+    except AttributeError:  # napari before 0.9
+        return viewer.text_overlay

@@ -1,0 +1,364 @@
+"""The dock "Predicted classes": what the classifier says of the open specimens, as a table.
+
+The table is in `predicted_table`, the work behind it in `background`, exports in `predicted_export`.
+"""
+
+from __future__ import annotations
+
+from html import escape
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QEvent, QSize, Qt, QTimer
+from qtpy.QtWidgets import (
+    QComboBox,
+    QDockWidget,
+    QDoubleSpinBox,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QMainWindow,
+    QPushButton,
+    QSizePolicy,
+    QSplitter,
+    QStackedWidget,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_ctc.gui.background import Background
+from napari_ctc.gui.canvas_text import CanvasText
+from napari_ctc.gui.colours import class_colour
+from napari_ctc.gui.jobs import close_with_dock
+from napari_ctc.gui.opening import OpenButtons
+from napari_ctc.gui.predicted_details import Details
+from napari_ctc.gui.predicted_export import ExportMenu
+from napari_ctc.gui.predicted_table import ANY, AT_ODDS, NOT_PREDICTED, Filter, PredictedModel, PredictedView
+from napari_ctc.gui.rows import NOT_KNOWN, Status
+from napari_ctc.gui.session import session_of
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from qtpy.QtGui import QCloseEvent, QShowEvent
+
+    from napari_ctc.data.predictions import Predictions
+
+HEIGHT = 260  # pixels
+_SETTLE_MS = 700  # rows that predictions move are moved this often, not with every batch
+
+
+class PredictedDock(QWidget):
+    """The table of the open specimens with their predicted classes.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.setObjectName("predictedDock")
+        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.session = session_of(self._viewer)
+        self._placed = False
+        self._canvas_text = CanvasText(self.session)
+        self._settle = QTimer(self)
+        self._settle.setSingleShot(True)
+        self._settle.setInterval(_SETTLE_MS)
+        self._settle.timeout.connect(self._rearrange)
+        self._build()
+        self.background = Background(self.session, self)
+        self.background.progressed.connect(self._show_progress)
+        self.session.specimens_changed.connect(self._specimens_changed)
+        self.session.classifier_changed.connect(self._classifier_changed)
+        self.session.predictions_changed.connect(self._predictions_changed)
+        self.session.current_changed.connect(self._current_changed)
+        self._specimens_changed()
+
+    # ------------------------------------------------------------------------------------------- building
+
+    def _build(self) -> None:
+        self.model = PredictedModel(self.session, self)
+        self.table = PredictedView(self.model, self)
+        self.table.specimen_chosen.connect(self.session.go_to)
+        self.table.opened.connect(self._show_details)
+        self.model.rearranged.connect(self._follow_current)
+        self.details = Details(self.session, self)
+        self._pages = QStackedWidget(self)
+        self._pages.setObjectName("pages")
+        self._pages.addWidget(self._build_invitation())
+        self._pages.addWidget(self._build_content())
+        layout = QVBoxLayout(self)
+        layout.setContentsMargins(4, 2, 4, 2)
+        layout.addWidget(self._pages)
+        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+
+    def _build_invitation(self) -> QWidget:
+        page = QWidget(self)
+        page.setObjectName("invitation")
+        text = QLabel("Open specimens to see here what each of them is predicted to be.", page)
+        text.setObjectName("invitationText")
+        text.setAlignment(Qt.AlignmentFlag.AlignCenter)
+        text.setWordWrap(True)
+        buttons = OpenButtons(self._viewer, page)
+        buttons.setObjectName("openButtons")
+        layout = QVBoxLayout(page)
+        layout.addStretch(1)
+        layout.addWidget(text)
+        layout.addWidget(buttons, 0, Qt.AlignmentFlag.AlignHCenter)
+        layout.addStretch(1)
+        return page
+
+    def _build_content(self) -> QWidget:
+        page = QWidget(self)
+        page.setObjectName("content")
+        split = QSplitter(Qt.Orientation.Horizontal, page)
+        split.setObjectName("tableAndDetails")
+        split.addWidget(self.table)
+        split.addWidget(self.details)
+        split.setStretchFactor(0, 3)
+        split.setStretchFactor(1, 1)
+        split.setChildrenCollapsible(False)
+        layout = QVBoxLayout(page)
+        layout.setContentsMargins(0, 0, 0, 0)
+        layout.setSpacing(3)
+        layout.addLayout(self._build_strip(page))
+        layout.addLayout(self._build_tools(page))
+        layout.addWidget(split, 1)
+        return page
+
+    def _build_strip(self, page: QWidget) -> QHBoxLayout:
+        self.strip = _label("classStrip", "The classes, and how many specimens are in each", page)
+        self.strip.setTextFormat(Qt.TextFormat.RichText)
+        self.strip.setWordWrap(True)
+        self.strip.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.origin = _label("predictedBy", "Which classifier the predictions are from", page)
+        self.train_button = QPushButton("Train or load a classifier…", page)
+        self.train_button.setObjectName("openTrainDock")
+        self.train_button.setToolTip("Opens the dock where a classifier is trained or loaded")
+        self.train_button.clicked.connect(self._open_train_dock)
+        row = QHBoxLayout()
+        row.addWidget(self.strip, 1)
+        row.addWidget(self.origin)
+        row.addWidget(self.train_button)
+        return row
+
+    def _build_tools(self, page: QWidget) -> QHBoxLayout:
+        self.filter_text = QLineEdit(page)
+        self.filter_text.setObjectName("filterText")
+        self.filter_text.setPlaceholderText("filter by name or source")
+        self.filter_text.setToolTip("Show only specimens whose name or source contains this")
+        self.filter_text.setClearButtonEnabled(True)
+        self.filter_text.textChanged.connect(self._filter)
+        self.filter_class = QComboBox(page)
+        self.filter_class.setObjectName("filterClass")
+        self.filter_class.setToolTip("Show only specimens predicted to be of this class")
+        self.filter_class.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.filter_class.currentIndexChanged.connect(self._filter)
+        self.filter_least = QDoubleSpinBox(page)
+        self.filter_least.setObjectName("filterLeast")
+        self.filter_least.setRange(0.0, 1.0)
+        self.filter_least.setSingleStep(0.05)
+        self.filter_least.setPrefix("probability ≥ ")
+        self.filter_least.setToolTip("Show only predictions of at least this probability; 0 shows all")
+        self.filter_least.valueChanged.connect(self._filter)
+        self.shown = _label("shownCount", "How many of the open specimens the table shows", page)
+        self.message = _label("message", "", page)
+        self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self.export_button = QPushButton("Export", page)
+        self.export_button.setObjectName("exportButton")
+        self.export_button.setToolTip("Write labels, predictions or files of the specimens that the table shows")
+        self.export_menu = ExportMenu(self.shown_predictions, self)
+        self.export_menu.said.connect(self._say)
+        self.export_button.setMenu(self.export_menu)
+        row = QHBoxLayout()
+        row.addWidget(self.filter_text)
+        row.addWidget(self.filter_class)
+        row.addWidget(self.filter_least)
+        row.addWidget(self.shown)
+        row.addWidget(self.message, 1)
+        row.addWidget(self.export_button)
+        return row
+
+    # ---------------------------------------------------------------------------------- following the session
+
+    def _specimens_changed(self) -> None:
+        self._pages.setCurrentIndex(1 if len(self.session) else 0)
+        self.model.reload()
+        self._classes_changed()
+        self._current_changed(self.session.current)
+
+    def _classifier_changed(self, _classifier: object) -> None:
+        self._classes_changed()
+        self._rearrange()
+
+    def _predictions_changed(self, _indices: object) -> None:
+        self.model.refresh()
+        self._show_counts()
+        self._show_current()
+        if not self._settle.isActive():
+            self._settle.start()
+
+    def _rearrange(self) -> None:
+        self._settle.stop()
+        self.model.rearrange()
+
+    def _current_changed(self, _index: int) -> None:
+        self._follow_current()
+        self._show_current()
+
+    def _follow_current(self) -> None:
+        self.table.follow(self.session.current)
+        total, shown = len(self.session), len(self.model.indices)
+        self.shown.setText(f"{total:,} specimens" if shown == total else f"{shown:,} of {total:,} specimens")
+        self.export_button.setText("Export" if shown == total else f"Export these {shown:,}")
+
+    def _show_current(self) -> None:
+        self.details.show_specimen(self.session.current)
+        self._canvas_text.show()
+
+    def _classes_changed(self) -> None:
+        chosen = self.filter_class.currentData()
+        self.filter_class.blockSignals(True)
+        self.filter_class.clear()
+        self.filter_class.addItem("any class", ANY)
+        for name in self.session.classes:
+            self.filter_class.addItem(name, f"class:{name}")
+        self.filter_class.addItem("(not predicted)", NOT_PREDICTED)
+        self.filter_class.addItem("(unlike the label)", AT_ODDS)
+        self.filter_class.setCurrentIndex(max(self.filter_class.findData(chosen), 0))
+        self.filter_class.blockSignals(False)
+        self._filter()
+        self._show_counts()
+
+    def _show_counts(self) -> None:
+        session = self.session
+        rows, status = session.rows, session.status
+        current = rows.predicted[status == Status.CURRENT]
+        places = len(session.classes)
+        predicted = np.bincount(current[current != NOT_KNOWN], minlength=places)
+        labelled = np.bincount(rows.label[rows.label != NOT_KNOWN], minlength=places)
+        chips = [
+            f'<span style="color:{class_colour(place)}">■</span>&nbsp;<b>{_unbroken(name)}</b>&nbsp;'
+            f"{predicted[place]:,}&nbsp;predicted,&nbsp;{labelled[place]:,}&nbsp;labelled"
+            for place, name in enumerate(session.classes)
+        ]
+        others = [
+            f"{count:,}&nbsp;{word}"
+            for word, which in (("stale", Status.STALE), ("failed", Status.FAILED), ("waiting", Status.PENDING))
+            if (count := int((status == which).sum()))
+        ]
+        self.strip.setText(" &nbsp; ".join([*chips, *others]) or "No classes yet.")
+        self._show_origin()
+
+    def _show_origin(self) -> None:
+        classifier = self.session.classifier
+        self.train_button.setVisible(classifier is None)
+        if classifier is None:
+            self.origin.setText("No classifier yet: train or load one.")
+            self.origin.setToolTip("")
+            return
+        path = self.session.classifier_path
+        name = path.name if path else "classifier"
+        self.origin.setText(f"by {name} ({classifier.digest[:8]})")
+        self.origin.setToolTip(
+            f"Predictions are by the classifier with the digest {classifier.digest}: "
+            f"{', '.join(classifier.classes)}.\n{path or 'It has not been saved.'}"
+        )
+
+    def _show_progress(self, done: int, total: int) -> None:
+        if total:
+            self._say(f"classifying: {done:,} of {total:,}")
+        elif self.message.text().startswith("classifying"):
+            self._say("")
+
+    # ------------------------------------------------------------------------------------- what a person does
+
+    def _filter(self, _value: Any = None) -> None:
+        self.model.set_filter(
+            Filter(
+                self.filter_text.text().strip(), self.filter_class.currentData() or ANY, self.filter_least.value()
+            )
+        )
+
+    def _show_details(self) -> None:
+        self.details.show()
+        self.details.show_specimen(self.session.current)
+        split = self.findChild(QSplitter, "tableAndDetails")
+        if split.sizes()[1] < 220:
+            split.setSizes([max(self.width() - 320, 200), 320])
+
+    def _open_train_dock(self) -> None:
+        self._viewer.window.add_plugin_dock_widget("napari-ctc", "Train classifier")
+
+    def _say(self, text: str) -> None:
+        self.message.setText(text)
+        self.message.setToolTip(text)
+
+    def shown_predictions(self) -> Predictions:
+        """Return the predictions that the table shows, in its order: what exports start from."""
+        return self.session.export_predictions(self.model.indices)
+
+    # ------------------------------------------------------------------------------------------ in the window
+
+    def sizeHint(self) -> QSize:  # noqa: D102
+        return QSize(900, HEIGHT)
+
+    def minimumSizeHint(self) -> QSize:  # noqa: D102
+        return QSize(320, 140)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Move below the canvas when shown for the first time; napari opens every dock at the right."""
+        super().showEvent(event)
+        if not self._placed:
+            self._placed = True
+            QTimer.singleShot(0, self._place)
+
+    def _place(self) -> None:
+        dock = self.parentWidget()
+        while dock is not None and not isinstance(dock, QDockWidget):
+            dock = dock.parentWidget()
+        window = dock.parentWidget() if dock is not None else None
+        if isinstance(window, QMainWindow) and not dock.isFloating():
+            area = Qt.DockWidgetArea.BottomDockWidgetArea
+            if window.dockWidgetArea(dock) != area:
+                window.addDockWidget(area, dock)
+            window.resizeDocks([dock], [HEIGHT], Qt.Orientation.Vertical)
+
+    def event(self, event: QEvent) -> bool:
+        """Look at the files when the window gets the focus; end with the dock."""
+        if event.type() == QEvent.Type.WindowActivate and hasattr(self, "background"):
+            self.background.look()
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self._leave()
+        close_with_dock(self, event)
+        return super().event(event)
+
+    def closeEvent(self, event: QCloseEvent) -> None:
+        """Give the canvas back."""
+        self._leave()
+        super().closeEvent(event)
+
+    def _leave(self) -> None:
+        """Let go of the session and the canvas, once."""
+        session = self.session
+        for signal, slot in (
+            (session.specimens_changed, self._specimens_changed),
+            (session.classifier_changed, self._classifier_changed),
+            (session.predictions_changed, self._predictions_changed),
+            (session.current_changed, self._current_changed),
+        ):
+            signal.disconnect(slot, missing_ok=True)
+        self.background.leave()
+        self._canvas_text.give_back()
+
+
+def _label(name: str, tip: str, parent: QWidget) -> QLabel:
+    label = QLabel(parent)
+    label.setObjectName(name)
+    label.setToolTip(tip)
+    return label
+
+
+def _unbroken(name: str) -> str:
+    return escape(name).replace(" ", "&nbsp;")

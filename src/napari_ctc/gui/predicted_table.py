@@ -1,0 +1,324 @@
+"""The table of predicted classes: a Qt model that sorts and filters numpy arrays, and its view.
+
+Rows of the table are places in an array of specimen indices; what stands in a cell is looked up in the session
+when it is painted, so 100,000 rows cost no more than those in sight.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, Signal
+from qtpy.QtGui import QColor, QFont
+from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
+
+from napari_ctc.gui.colours import class_colour
+from napari_ctc.gui.rows import NOT_KNOWN, Status
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_ctc.gui.session import Session
+
+NAME, PREDICTED, PROBABILITY, LABEL, SOURCE, STATUS = range(6)
+HEADERS = ("name", "predicted", "probability", "label", "source", "status")
+TIPS = (
+    "The specimen's file",
+    "The class that the classifier gives it; blank where it has not been classified",
+    "The probability of that class, from 0 to 1",
+    "What a person said it is; blank where nobody did",
+    "The slide, patient or run it is from",
+    "Whether the prediction is by the classifier in use, of the file as it is now",
+)
+
+ANY = "any"
+NOT_PREDICTED = "not predicted"
+AT_ODDS = "unlike the label"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which specimens the table shows.
+
+    Parameters
+    ----------
+    text : str
+        Part of the name or source, in any case.
+    predicted : str
+        A class name, after ``class:``; or `ANY`, `NOT_PREDICTED`, `AT_ODDS`.
+    least : float in [0, 1]
+        The least probability of the predicted class; 0 lets unpredicted ones through.
+    """
+
+    text: str = ""
+    predicted: str = ANY
+    least: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Whether anything may be left out."""
+        return self != Filter()
+
+
+class PredictedModel(QAbstractTableModel):
+    """The specimens of a session, sorted and filtered."""
+
+    rearranged = Signal()  # which specimens are shown, or their order, changed
+
+    def __init__(self, session: Session, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self._session = session
+        self._filter = Filter()
+        self._column, self._descending = -1, False
+        self._ranks: dict[int, NDArray[np.float64]] = {}
+        self._italic = QFont()
+        self._italic.setItalic(True)
+        self.indices = np.zeros(0, np.intp)
+        self._places = np.zeros(0, np.intp)
+        self._status = np.zeros(0, np.uint8)
+        self.reload()
+
+    # --------------------------------------------------------------------------------- what Qt asks for
+
+    def rowCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, D102
+        return 0 if parent.isValid() else len(self.indices)
+
+    def columnCount(self, parent: QModelIndex = QModelIndex()) -> int:  # noqa: B008, D102
+        return 0 if parent.isValid() else len(HEADERS)
+
+    def headerData(  # noqa: D102
+        self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
+    ) -> Any:
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
+            return HEADERS[section]
+        if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.ToolTipRole:
+            return f"{TIPS[section]}. Click to sort."
+        return None
+
+    def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: D102
+        if not index.isValid() or index.row() >= len(self.indices):
+            return None
+        specimen, column = int(self.indices[index.row()]), index.column()
+        if role == Qt.ItemDataRole.DisplayRole:
+            return self.text(specimen, column)
+        if role == Qt.ItemDataRole.DecorationRole and column in (PREDICTED, LABEL):
+            rows = self._session.rows
+            code = (rows.predicted if column == PREDICTED else rows.label)[specimen]
+            return QColor(class_colour(int(code))) if code != NOT_KNOWN else None
+        if role == Qt.ItemDataRole.FontRole and self._status[specimen] == Status.STALE:
+            return self._italic if column in (PREDICTED, PROBABILITY, STATUS) else None
+        if role == Qt.ItemDataRole.TextAlignmentRole and column == PROBABILITY:
+            return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
+        if role == Qt.ItemDataRole.ToolTipRole:
+            return self._session.rows.name[specimen] if column == NAME else self._session.reason(specimen)
+        return None
+
+    def text(self, specimen: int, column: int) -> str:
+        """Say what stands in a column for a specimen."""
+        rows = self._session.rows
+        if column == NAME:
+            return str(rows.name[specimen])
+        if column == SOURCE:
+            return str(rows.source[specimen])
+        if column == STATUS:
+            return Status(self._status[specimen]).word
+        if column == PROBABILITY:
+            probability = rows.probability[specimen]
+            return "" if rows.predicted[specimen] == NOT_KNOWN else f"{probability:.3f}"
+        code = (rows.predicted if column == PREDICTED else rows.label)[specimen]
+        return self._session.classes[code] if code != NOT_KNOWN else ""
+
+    def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
+        """Sort by a column; blanks come last either way. Column -1 is the order of the layers."""
+        self._column, self._descending = column, order == Qt.SortOrder.DescendingOrder
+        self.rearrange()
+
+    # ------------------------------------------------------------------------------- following the session
+
+    def reload(self) -> None:
+        """Take up the specimens that are open now."""
+        self._ranks.clear()
+        self.rearrange()
+
+    def refresh(self) -> None:
+        """Paint again what is in sight; nothing moves."""
+        self._status = self._session.status
+        if len(self.indices):
+            self.dataChanged.emit(self.index(0, 0), self.index(len(self.indices) - 1, len(HEADERS) - 1))
+
+    def set_filter(self, chosen: Filter) -> None:
+        """Show only what passes."""
+        if chosen != self._filter:
+            self._filter = chosen
+            self.rearrange()
+
+    def rearrange(self) -> None:
+        """Sort and filter anew."""
+        self._status = self._session.status
+        indices = self._arranged()
+        same = len(indices) == len(self.indices)
+        if same:  # keeps the table where it is scrolled to
+            self.layoutAboutToBeChanged.emit()
+        else:
+            self.beginResetModel()
+        self.indices = indices
+        self._places = np.full(len(self._session), NOT_KNOWN, np.intp)
+        self._places[indices] = np.arange(len(indices))
+        if same:
+            self.layoutChanged.emit()
+        else:
+            self.endResetModel()
+        self.rearranged.emit()
+
+    def row_of(self, specimen: int) -> int:
+        """Give the row that shows a specimen; -1 where the filter leaves it out."""
+        return int(self._places[specimen]) if 0 <= specimen < len(self._places) else NOT_KNOWN
+
+    def _arranged(self) -> NDArray[np.intp]:
+        passing = self._passing()
+        if self._column < 0:
+            return np.flatnonzero(passing)
+        key = self._key(self._column)
+        order = np.argsort(-key if self._descending else key, kind="stable")  # NaN comes last in both
+        return order[passing[order]]
+
+    def _passing(self) -> NDArray[np.bool_]:
+        rows, chosen = self._session.rows, self._filter
+        passing = np.ones(len(rows), bool)
+        if chosen.predicted == NOT_PREDICTED:
+            passing &= rows.predicted == NOT_KNOWN
+        elif chosen.predicted == AT_ODDS:
+            passing &= (rows.label != NOT_KNOWN) & (rows.predicted != NOT_KNOWN) & (rows.label != rows.predicted)
+        elif chosen.predicted != ANY:
+            name = chosen.predicted.removeprefix("class:")
+            classes = self._session.classes
+            passing &= rows.predicted == (classes.index(name) if name in classes else -2)
+        if chosen.least > 0:
+            passing &= (rows.predicted != NOT_KNOWN) & (rows.probability >= np.float32(chosen.least))
+        if text := chosen.text.casefold():
+            passing &= np.fromiter(
+                (
+                    text in name.casefold() or text in source.casefold()
+                    for name, source in zip(rows.name, rows.source, strict=True)
+                ),
+                bool,
+                len(rows),
+            )
+        return passing
+
+    def _key(self, column: int) -> NDArray[np.float64]:
+        """Return numbers that sort as a column does; NaN for blanks."""
+        rows = self._session.rows
+        if column in (NAME, SOURCE):
+            if column not in self._ranks:
+                self._ranks[column] = _natural_ranks(rows.name if column == NAME else rows.source)
+            return self._ranks[column]
+        if column == STATUS:
+            return self._status.astype(float)
+        if column == PROBABILITY:
+            return np.where(rows.predicted == NOT_KNOWN, np.nan, rows.probability)
+        codes = rows.predicted if column == PREDICTED else rows.label
+        return np.where(codes == NOT_KNOWN, np.nan, codes.astype(float))
+
+
+def _natural_ranks(names: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Rank names so that "2" comes before "10"; NaN for blanks."""
+    digits = re.compile(r"\d+")
+    padded = np.array([digits.sub(_pad, name.casefold()) for name in names], dtype=str)
+    ranks = np.unique(padded, return_inverse=True)[1].astype(float)
+    return np.where(padded == "", np.nan, ranks) if len(padded) else ranks
+
+
+def _pad(digits: re.Match[str]) -> str:
+    return digits[0].zfill(12)
+
+
+class PredictedView(QTableView):
+    """The table; one row selected at a time, every row as tall as the next."""
+
+    specimen_chosen = Signal(int)  # its index in the session
+    opened = Signal()  # a double click or Enter on a row
+
+    def __init__(self, model: PredictedModel, parent: QWidget | None = None) -> None:
+        super().__init__(parent)
+        self.setObjectName("predictedTable")
+        self.setAccessibleName("Predicted classes")
+        self.setModel(model)
+        self._following = False
+        self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
+        self.setShowGrid(False)
+        self.setAlternatingRowColors(False)
+        self.setWordWrap(False)
+        self.setTabKeyNavigation(False)
+        self.setIconSize(QSize(11, 11))
+        rows = self.verticalHeader()
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        rows.setMinimumSectionSize(12)
+        rows.setDefaultSectionSize(self.fontMetrics().height() + 6)
+        rows.hide()
+        header = self.horizontalHeader()
+        header.setObjectName("predictedHeader")
+        header.setHighlightSections(False)
+        header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
+        header.setStretchLastSection(True)
+        unit = self.fontMetrics().averageCharWidth()
+        for column, characters in enumerate((32, 18, 13, 18, 14, 10)):
+            self.setColumnWidth(column, unit * characters)
+        self.setSortingEnabled(False)
+        header.setSectionsClickable(True)
+        header.setSortIndicatorShown(True)
+        header.sectionClicked.connect(self._sort)
+        self._sorted, self._descending = -1, False
+        self.selectionModel().currentRowChanged.connect(self._choose)
+        self.activated.connect(self._open)
+        model.layoutChanged.connect(self._forget)
+
+    def model(self) -> PredictedModel:  # noqa: D102
+        return super().model()
+
+    def follow(self, specimen: int) -> None:
+        """Select a specimen's row without going to it."""
+        model, row = self.model(), self.model().row_of(specimen)
+        self._following = True
+        try:
+            if row == NOT_KNOWN:
+                self.clearSelection()
+                self.setCurrentIndex(QModelIndex())
+            elif row != self.currentIndex().row() or not self.selectionModel().hasSelection():
+                column = max(self.currentIndex().column(), 0)
+                self.setCurrentIndex(model.index(row, column))
+                self.selectRow(row)
+        finally:
+            self._following = False
+
+    def _sort(self, column: int) -> None:
+        """Sort by a column: upwards, downwards, and at the third click as the layers have it."""
+        if self._sorted != column:
+            self._sorted, self._descending = column, False
+        elif not self._descending:
+            self._descending = True
+        else:
+            self._sorted, self._descending = -1, False
+        order = Qt.SortOrder.DescendingOrder if self._descending else Qt.SortOrder.AscendingOrder
+        self.horizontalHeader().setSortIndicator(self._sorted, order)
+        self.model().sort(self._sorted, order)
+
+    def _choose(self, now: QModelIndex, _before: QModelIndex) -> None:
+        if not self._following and now.isValid():
+            self.specimen_chosen.emit(int(self.model().indices[now.row()]))
+
+    def _forget(self) -> None:
+        """After rows moved, the selection would stand on another specimen."""
+        self._following = True
+        try:
+            self.setCurrentIndex(QModelIndex())
+        finally:
+            self._following = False
+
+    def _open(self, _index: QModelIndex) -> None:
+        self.opened.emit()
