@@ -1,6 +1,6 @@
 """Lazy stacks: every specimen of a manifest as frames of one size, read one file at a time, for a viewer.
 
-Padding and cropping here are for the view only; what is trained on and classified comes from `specimens`.
+How a specimen is fitted to the view is in `frames`; what is trained on and classified comes from `specimens`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from napari_ctc.data.frames import fit_to_frame
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Array, Contents, describe, split_key
 from napari_ctc.errors import CTCError, SpecimenError
@@ -99,6 +100,11 @@ class SpecimenStack:
     def channel(self, channel: int) -> ChannelView:
         """Return one channel of all specimens, as an array-like of `shape`."""
         return ChannelView(self, range(self.channels)[channel])
+
+    @property
+    def kept_bytes(self) -> int:
+        """How much memory the frames take that are kept."""
+        return sum(frame.nbytes for _, frame in self._frames.values())
 
     def frame(self, row: int) -> Array:
         """Return the frame of a specimen; empty (zeros) where it cannot be read.
@@ -246,55 +252,6 @@ def named_channels(count: int, names: Sequence[str] | None = None) -> tuple[str,
     return tuple(f"Channel {number}" for number in range(1, count + 1))
 
 
-def fit_to_frame(specimen: Array, height: int, width: int, dtype: DTypeLike) -> Array:
-    """Centre a specimen in a frame: pad it with each channel's border median, or crop it.
-
-    Parameters
-    ----------
-    specimen : (h, w, channels) array
-    height, width : int, pixels
-    dtype : dtype
-        Of the frame; values that it cannot hold are clipped.
-
-    Returns
-    -------
-    (channels, height, width) array, contiguous
-    """
-    image = specimen.transpose(2, 0, 1)  # (C, h, w)
-    dtype = np.dtype(dtype)
-    if specimen.dtype != dtype and dtype.kind in "iu" and not np.can_cast(specimen.dtype, dtype):
-        limits = np.iinfo(dtype)
-        # As Python integers, which NumPy compares with any integer type exactly.
-        low, high = (limits.min, limits.max) if specimen.dtype.kind == "f" else _shared(limits, specimen.dtype)
-        image = np.clip(image, low, high)
-    if image.shape[1:] == (height, width):
-        return np.ascontiguousarray(image, dtype)
-    edges = (image[:, 0], image[:, -1], image[:, :, 0], image[:, :, -1])
-    background = np.median(np.concatenate(edges, axis=1), axis=1)
-    frame = np.empty((len(image), height, width), dtype)
-    frame[:] = background[:, None, None]
-    into, out_of = zip(
-        *(_centred(have, want) for have, want in zip(image.shape[1:], (height, width), strict=True)),
-        strict=True,
-    )
-    frame[:, *into] = image[:, *out_of]
-    return frame
-
-
-def _shared(limits: np.iinfo[Any], dtype: np.dtype[Any]) -> tuple[int, int]:
-    own = np.iinfo(dtype)
-    return max(int(limits.min), int(own.min)), min(int(limits.max), int(own.max))
-
-
-def _centred(have: int, want: int) -> tuple[slice, slice]:
-    """Where in the frame a side goes, and which part of it."""
-    if have <= want:
-        start = (want - have) // 2
-        return slice(start, start + have), slice(None)
-    start = (have - want) // 2
-    return slice(None), slice(start, start + want)
-
-
 # --------------------------------------------------------------------------------------------- survey
 
 
@@ -328,9 +285,14 @@ def _survey(manifest: Manifest) -> _View:
         dtype = np.dtype(np.float32)  # graphics cards take no half-precision textures from napari
     sides = {(one.height, one.width) for one in seen}
     notes: tuple[str, ...] = ()
+    if len(names) > len(chosen):
+        notes = (
+            f"The size of the view comes from {len(chosen)} of {len(names)} files; larger ones are cropped in it.",
+        )
     if len(sides) > 1:
         smallest = min(sides, key=lambda side: side[0] * side[1])
         notes = (
+            *notes,
             f"The specimens differ in size, from {smallest[0]} x {smallest[1]} up to {height} x {width} pixels. "
             f"For the view only, they are centred, and the smaller ones filled up with their background.",
         )
