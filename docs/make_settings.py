@@ -15,7 +15,7 @@ def table() -> str:
     lines = [
         "# Settings of a training run",
         "",
-        "The same names in Python (`TrainSettings(minutes=3)`), at a terminal (`--minutes 3`, with `-` for `_`) and in",
+        "The same names in Python (`TrainSettings(minutes=3)`), at a terminal (`--minutes 3`, `-` for `_`) and in",
         "the dock. This page is written by `docs/make_settings.py`.",
         "",
         "| setting | default | allowed | what it does |",

@@ -17,7 +17,10 @@ def stopped_after(job, batches: int):
     try:
         while True:
             batches -= isinstance(event, Classified)
-            event = job.throw(Stopped()) if batches == 0 else next(job)
+            if batches == 0:
+                batches, event = -1, job.throw(Stopped())
+            else:
+                event = next(job)
     except StopIteration as end:
         return end.value
 

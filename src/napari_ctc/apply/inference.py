@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import os
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -22,8 +24,8 @@ import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
-from torch.fx.experimental.optimization import fuse
 
+from napari_ctc.apply.folding import fold_norms
 from napari_ctc.data.manifest import Manifest, rebase
 from napari_ctc.data.predictions import WRITERS, Predictions, Writer, empty, typed
 from napari_ctc.errors import ClassifierError, PredictionsError, SpecimenError, Stopped
@@ -100,32 +102,35 @@ def classify(
     writer = _writer(out)
     target = choose_device(device)
     kind = choose_precision(precision, target)
-    yield Said(text=f"Classifying {len(manifest):,} specimens on {target.type} in {str(kind)[6:]}.")
-    for note in manifest.notes:
-        yield Said(text=note, warning=True)
     tables: list[pd.DataFrame] = []
     stopped = False
     try:
         try:
-            for event in _batches(manifest, classifier, target, kind, batch_size):
-                if isinstance(event, Classified):
-                    tables.append(event.rows)
-                    if writer is not None and out is not None:
-                        paths = rebase(event.rows["path"], manifest.root, Path(out).parent)
-                        writer.append(event.rows.assign(path=paths))
-                yield event
+            yield Said(text=f"Classifying {len(manifest):,} specimens on {target.type} in {str(kind)[6:]}.")
+            for note in manifest.notes:
+                yield Said(text=note, warning=True)
+            with closing(_batches(manifest, classifier, target, kind, batch_size)) as events:
+                for event in events:
+                    if isinstance(event, Classified):
+                        tables.append(event.rows)
+                        if writer is not None and out is not None:
+                            paths = rebase(event.rows["path"], manifest.root, Path(out).parent)
+                            writer.append(event.rows.assign(path=paths))
+                    yield event
         except Stopped:
             stopped = True
         table = pd.concat(tables, ignore_index=True) if tables else empty(classifier.classes)
-        if writer is not None and out is not None:
+        if writer is not None:
             if not tables:
                 writer.append(table)
             writer.close()
             writer = None
-            yield Saved(path=Path(out))
     finally:
         if writer is not None:
             writer.discard()
+    if out is not None:
+        with suppress(Stopped):  # too late: all is done
+            yield Saved(path=Path(out))
     return Predictions(table, manifest.root, classifier.classes, stopped)
 
 
@@ -142,10 +147,12 @@ def _writer(out: str | Path | None) -> Writer | None:
 
 def _batches(
     manifest: Manifest, classifier: Classifier, device: torch.device, precision: torch.dtype, batch_size: int
-) -> Iterator[Event]:
+) -> Generator[Event]:
     """Read ahead, compute, and yield events; a generator, so that closing it ends the threads."""
     size = batch_size or (4 if classifier.settings.network == "seed" else 32)
-    network = fuse(classifier.network_module).to(device, precision, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = copy.deepcopy(fold_norms(classifier.network_module)).to(
+        device, precision, memory_format=torch.channels_last
+    )  # type: ignore[call-overload]
     total, done = len(manifest), 0
     spans = iter([range(start, min(start + size, total)) for start in range(0, total, size)])
     pool = ThreadPoolExecutor(READERS_AT_ONCE, thread_name_prefix="napari-ctc read")
