@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 import numpy as np
@@ -92,14 +91,11 @@ class Canvas:
         factor, shift = np.atleast_2d(factor), np.atleast_2d(shift)
         if batch.dtype in ON_DEVICE:
             pixels = torch.from_numpy(np.ascontiguousarray(batch)).to(device).permute(0, 3, 1, 2)
-            pixels = pixels.to(torch.float32)
             shift = shift - mean * factor
+            pixels = torch.addcmul(_columns(shift, device), pixels.to(torch.float32), _columns(factor, device))
         else:  # wide numbers are scaled in double precision, which keeps small contrasts on large offsets
             wide = (batch.astype(np.float64) - mean) * factor[:, None, None] + shift[:, None, None]
             pixels = torch.from_numpy(wide.astype(np.float32)).to(device).permute(0, 3, 1, 2)
-            factor, shift = np.ones((1, 1)), np.zeros((1, 1))
-        if batch.dtype in ON_DEVICE:
-            pixels = torch.addcmul(_columns(shift, device), pixels, _columns(factor, device))
         if self.size != self.native:
             pixels = F.interpolate(
                 pixels, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False
@@ -267,7 +263,7 @@ def memory_for_specimens() -> int:
         return 2 * 1024**3
 
 
-def ahead(make: Iterable[Callable[[], T]], workers: int) -> Iterator[T]:
+def ahead(make: Iterable[Callable[[], T]], workers: int) -> Generator[T]:
     """Call functions in threads, some ahead of what is asked for, and give their results in order."""
     calls = iter(make)
     waiting: deque[Future[T]] = deque()
@@ -281,8 +277,3 @@ def ahead(make: Iterable[Callable[[], T]], workers: int) -> Iterator[T]:
             yield waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def reader_of(read: Callable[[int], Array], row: int) -> Callable[[], Array]:
-    """Make a function that reads one row of a manifest."""
-    return partial(read, row)

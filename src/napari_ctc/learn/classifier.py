@@ -284,7 +284,7 @@ def _read_tensors(path: Path, network: nn.Module) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             found = {}
-            for name in file.keys():  # noqa: SIM118 - a safetensors file is no mapping
+            for name in file.keys():
                 part = file.get_slice(name)
                 found[name] = (tuple(part.get_shape()), types.get(part.get_dtype()))
             if found != expected:

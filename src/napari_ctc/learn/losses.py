@@ -67,7 +67,8 @@ def class_weights(counts: ArrayLike, weighting: Weighting = "balanced") -> NDArr
     if not len(numbers) or numbers.min() < 1:
         raise SettingsError("A class has no training specimen, so it cannot be weighed. Label some, or drop it.")
     weights = WEIGHTINGS[weighting](numbers)
-    return (weights * numbers.sum() / (weights * numbers).sum()).astype(np.float32)
+    scaled: NDArray[np.float32] = (weights * numbers.sum() / (weights * numbers).sum()).astype(np.float32)
+    return scaled
 
 
 def loss_prior(counts: ArrayLike, weights: ArrayLike) -> tuple[float, ...]:

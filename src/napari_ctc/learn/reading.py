@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,7 @@ from napari_ctc.settings import TrainSettings
 Rows = NDArray[np.int64]
 
 PULSE = 0.1  # seconds between signs of life
+Answer = tuple[Moments, str] | SpecimenError | None
 
 
 @dataclass(frozen=True)
@@ -55,10 +56,6 @@ class Data:
     digests: tuple[str, ...]
     constant: tuple[int, ...]
 
-    def counts(self, part: Rows) -> Rows:
-        """Count the specimens of each class among some places."""
-        return np.bincount(self.truth[part], minlength=int(self.truth.max()) + 1)
-
 
 def read_data(deal: Deal, settings: TrainSettings, channel_names: tuple[str, ...]) -> Job[Data]:
     """Read and measure the specimens of a run; those that cannot be read are left out.
@@ -77,6 +74,7 @@ def read_data(deal: Deal, settings: TrainSettings, channel_names: tuple[str, ...
     sides = [max(one.height, one.width) for one, use in zip(contents, is_training, strict=True) if one and use]
     native, size = choose_sizes(sides, settings)
     yield Said(text=_size_sentence(native, size))
+    yield Said(text=f"Reading {int(good.sum()):,} specimens.")
     dtype = np.result_type(*{one.dtype for one in contents if one})
     readers: list[Callable[[], Array]] = [
         *(partial(deal.training.specimen, row) for row in range(len(deal.training))),
@@ -111,7 +109,7 @@ def read_data(deal: Deal, settings: TrainSettings, channel_names: tuple[str, ...
 def _survey(manifests: list[Manifest], keys: list[str]) -> Job[list[Contents | None]]:
     """Read each file's header; None for a file that cannot be read."""
     contents: list[Contents | None] = []
-    known: dict[Any, Contents | SpecimenError] = {}  # a stack's header is read once
+    known: dict[Path, Contents | SpecimenError] = {}  # a stack's header is read once
     pulse = monotonic()
     for manifest in manifests:
         for row in range(len(manifest)):
@@ -139,10 +137,10 @@ def _measure(
     """Read every specimen; marks in `good` those that could not be read."""
     moments: Moments | None = None
     digests = []
-    places = np.flatnonzero(good)
+    places = np.flatnonzero(good).tolist()
     calls = (partial(_measured, pool, place, bool(is_training[place])) for place in places)
     pulse = monotonic()
-    with closing(_answers(calls)) as answers:
+    with closing(ahead(calls, workers=2)) as answers:
         for place, answer in zip(places, answers, strict=True):
             if isinstance(answer, SpecimenError):
                 good[place] = False
@@ -157,13 +155,6 @@ def _measure(
                 pulse = monotonic()
                 yield StepDone(epoch=0, epochs=0)
     return moments, digests
-
-
-Answer = tuple[Moments, str] | SpecimenError | None
-
-
-def _answers(calls: Iterator[Callable[[], Answer]]) -> Any:
-    return ahead(calls, workers=2)
 
 
 def _measured(pool: Pool, place: int, training: bool) -> Answer:

@@ -1,57 +1,48 @@
 """`train`: the job that turns labelled specimens into a classifier.
 
-Checks and splits are in `planning`, reading in `reading`; here are the steps, the epochs and the end.
+Checks and splits are in `planning`, reading in `reading`, the state in `runs`; here are the steps, the epochs
+and the end.
 """
 
 from __future__ import annotations
 
-import math
 import platform
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from time import monotonic
-from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SettingsError, Stopped, TrainingError
-from napari_ctc.events import EpochDone, Event, Job, Said, Saved, Skipped, StepDone
+from napari_ctc.events import EpochDone, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.augment import draw_changes
 from napari_ctc.learn.batches import Batch, ahead
 from napari_ctc.learn.classifier import Classifier, Scaling
-from napari_ctc.learn.devices import choose_device, choose_precision
-from napari_ctc.learn.losses import class_weights, loss_prior, weighted_cross_entropy
-from napari_ctc.learn.networks import NETWORKS
+from napari_ctc.learn.losses import loss_prior, weighted_cross_entropy
 from napari_ctc.learn.planning import (
-    Deal,
     check_settings,
-    choose_steps,
     deal_out,
     plan,
     planned,
     with_layout,
 )
-from napari_ctc.learn.reading import Data, read_data
-from napari_ctc.learn.sentinel import Sentinel
-from napari_ctc.score.metrics import Scores, score
+from napari_ctc.learn.reading import read_data
+from napari_ctc.learn.runs import Loss, Run, in_memory_format
+from napari_ctc.score.metrics import score
 from napari_ctc.settings import TrainSettings
 
 __all__ = ["check_settings", "plan", "train"]
 
-Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 Rows = NDArray[np.int64]
 
-WARM_UP = 0.05  # share of the run in which the learning rate rises
 TOO_EARLY = "Training was stopped before its first epoch ended, so there is no classifier."
 CHOSE = "validation specimens, which chose the epoch"
 
@@ -130,146 +121,6 @@ def _checked_names(names: tuple[str, ...] | None, channels: int) -> tuple[str, .
             f"Give one name for each channel, or none."
         )
     return tuple(names)
-
-
-# ------------------------------------------------------------------------------------------ one run
-
-
-@dataclass
-class Run:
-    """The state of a run: network, optimiser, clock, and the best epoch so far."""
-
-    deal: Deal
-    data: Data
-    settings: TrainSettings
-    channels: tuple[str, ...]
-    loss: Loss
-    device: torch.device
-    precision: torch.dtype
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
-    weights: NDArray[np.float32]
-    sentinel: Sentinel
-    steps: int  # of an epoch
-    epochs: int
-    checks: int  # validation batches of an epoch
-    started: float
-    step: int = 0  # optimiser steps so far
-    done: int = 0  # optimiser steps and validation batches so far
-    ended: int = 0  # epochs so far
-    stopped: bool = False
-    best_loss: float = math.inf
-    best_epoch: int = 0
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    best_scores: Scores | None = None
-
-    @classmethod
-    def begin(cls, deal: Deal, data: Data, settings: TrainSettings, channels: tuple[str, ...], loss: Loss) -> Run:
-        """Build the network and all that a run needs."""
-        device = choose_device(settings.device)
-        network = _build(settings, len(channels), len(deal.classes), data.canvas.size)
-        network.to(device=device, memory_format=torch.channels_last)
-        steps, epochs = choose_steps(len(data.training), settings)
-        counts = np.bincount(data.truth[data.training], minlength=len(deal.classes))
-        return cls(
-            deal=deal,
-            data=data,
-            settings=settings,
-            channels=channels,
-            loss=loss,
-            device=device,
-            precision=choose_precision(settings.precision, device),
-            network=network,
-            optimiser=_optimiser(network, settings),
-            weights=class_weights(counts, settings.weighting),
-            sentinel=Sentinel(
-                len(deal.classes), settings.learning_rate, tuple(channels[one] for one in data.constant)
-            ),
-            steps=steps,
-            epochs=epochs,
-            checks=-(-len(data.validation) // _validation_batch(len(data.training), steps)),
-            started=monotonic(),
-        )
-
-    @property
-    def total(self) -> int:
-        """Optimiser steps and validation batches of the whole run."""
-        return self.epochs * (self.steps + self.checks)
-
-    @property
-    def progress(self) -> float:
-        """How far the run is, from 0 to 1: by steps or by the time budget, whichever is further."""
-        by_time = (monotonic() - self.started) / (60 * self.settings.minutes) if self.settings.minutes else 0.0
-        return min(max(self.step / (self.epochs * self.steps), by_time), 1.0)
-
-    @property
-    def seconds_left(self) -> float:
-        """Estimate of the time left; NaN at first."""
-        elapsed = monotonic() - self.started
-        if self.done < 3 or elapsed <= 0:
-            return math.nan
-        left = elapsed * (self.total - self.done) / self.done
-        return min(left, max(60 * self.settings.minutes - elapsed, 0)) if self.settings.minutes else left
-
-    def tick(self) -> StepDone:
-        """Make the event of a step that is done."""
-        self.done += 1
-        return StepDone(
-            done=min(self.done, self.total),
-            total=self.total,
-            epoch=self.ended + 1,
-            epochs=self.epochs,
-            seconds_left=self.seconds_left,
-        )
-
-    def learning_rate(self) -> float:
-        """Give the rate of the next step: a short rise, then half a cosine (Loshchilov and Hutter 2017)."""
-        progress = self.progress
-        rise = min((progress + 1 / (self.epochs * self.steps)) / WARM_UP, 1.0)
-        return self.settings.learning_rate * rise * max((1 + math.cos(math.pi * progress)) / 2, 1e-3)
-
-    def input_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Bring a batch to the device: (B, C, size, size) pixels and (B,) classes."""
-        pixels = self.data.canvas.to_input(batch.pixels, self.device, batch.changes)
-        return pixels, torch.from_numpy(self.data.truth[batch.rows]).to(self.device)
-
-    def scores_of(self, pixels: Tensor) -> Tensor:
-        """Run the network in the precision of the run; (B, K) float32."""
-        low = self.precision != torch.float32
-        # Entered and left within one call, since autocast is the thread's: none of it may last over a yield.
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            scores: Tensor = self.network(pixels)
-        return scores.float()
-
-    def release(self) -> None:
-        """Give the device's memory back."""
-        self.optimiser.zero_grad(set_to_none=True)
-        self.optimiser.state.clear()
-        self.network.to("cpu")
-        if self.device.type == "cuda":
-            torch.cuda.empty_cache()
-
-
-def _build(settings: TrainSettings, channels: int, classes: int, size: int) -> nn.Module:
-    """Build a network with the seed of the run, and leave PyTorch's random state as it was."""
-    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
-        torch.random.default_generator.manual_seed(settings.seed)
-        return NETWORKS[settings.network].build(channels, classes, size).float()
-
-
-def _optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019); biases and norms are not pulled towards zero."""
-    weights = [one for one in network.parameters() if one.ndim > 1]
-    others = [one for one in network.parameters() if one.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
-
-
-def _validation_batch(specimens: int, steps: int) -> int:
-    return max(2 * (specimens // steps), 1)
 
 
 # ----------------------------------------------------------------------------------------- the epochs
@@ -366,7 +217,7 @@ def _check(run: Run, training_loss: float) -> Job[None]:
     value = balanced_log_loss(log_posterior, known)
     scores_now = score(known, log_posterior.argmax(axis=1), run.deal.classes)
     run.ended += 1
-    best = not math.isfinite(run.best_loss) or value < run.best_loss
+    best = value < run.best_loss  # never true of NaN
     if best:
         run.best_loss, run.best_epoch, run.best_scores = value, run.ended, scores_now
         run.best_weights = {
@@ -400,9 +251,13 @@ def balanced_log_loss(log_posterior: NDArray[np.float64], truth: Rows) -> float:
 
 def _finished(run: Run) -> Classifier:
     """Make the classifier of the best epoch."""
-    assert run.best_scores is not None
+    if run.best_scores is None:
+        raise TrainingError(
+            "No epoch had a finite loss on the validation specimens. Try a tenth of the learning rate, and look "
+            "for validation specimens with extreme pixel values."
+        )
     classes, data = run.deal.classes, run.data
-    run.network.to(memory_format=torch.contiguous_format)
+    in_memory_format(run.network, torch.contiguous_format)
     run.network.load_state_dict(run.best_weights)
     counts = {
         part: dict(zip(classes, np.bincount(data.truth[rows], minlength=len(classes)).tolist(), strict=True))

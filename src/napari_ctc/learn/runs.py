@@ -1,0 +1,172 @@
+"""The state of one training run: network, optimiser, clock, and the best epoch so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from time import monotonic
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from napari_ctc.events import StepDone
+from napari_ctc.learn.batches import Batch
+from napari_ctc.learn.devices import choose_device, choose_precision
+from napari_ctc.learn.losses import class_weights
+from napari_ctc.learn.networks import NETWORKS
+from napari_ctc.learn.planning import Deal, choose_steps
+from napari_ctc.learn.reading import Data
+from napari_ctc.learn.sentinel import Sentinel
+from napari_ctc.score.metrics import Scores
+from napari_ctc.settings import TrainSettings
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
+WARM_UP = 0.05  # share of the run in which the learning rate rises
+
+
+@dataclass
+class Run:
+    """What a run knows between two steps; made by `begin`."""
+
+    deal: Deal
+    data: Data
+    settings: TrainSettings
+    channels: tuple[str, ...]
+    loss: Loss
+    device: torch.device
+    precision: torch.dtype
+    network: nn.Module
+    optimiser: torch.optim.Optimizer
+    weights: NDArray[np.float32]
+    sentinel: Sentinel
+    steps: int  # of an epoch
+    epochs: int
+    checks: int  # validation batches of an epoch
+    started: float
+    step: int = 0  # optimiser steps so far
+    done: int = 0  # optimiser steps and validation batches so far
+    ended: int = 0  # epochs so far
+    stopped: bool = False
+    best_loss: float = math.inf
+    best_epoch: int = 0
+    best_weights: dict[str, Tensor] = field(default_factory=dict)
+    best_scores: Scores | None = None
+
+    @classmethod
+    def begin(cls, deal: Deal, data: Data, settings: TrainSettings, channels: tuple[str, ...], loss: Loss) -> Run:
+        """Build the network and all that a run needs."""
+        device = choose_device(settings.device)
+        network = _build(settings, len(channels), len(deal.classes), data.canvas.size)
+        in_memory_format(network.to(device), torch.channels_last)
+        steps, epochs = choose_steps(len(data.training), settings)
+        counts = np.bincount(data.truth[data.training], minlength=len(deal.classes))
+        return cls(
+            deal=deal,
+            data=data,
+            settings=settings,
+            channels=channels,
+            loss=loss,
+            device=device,
+            precision=choose_precision(settings.precision, device),
+            network=network,
+            optimiser=_optimiser(network, settings),
+            weights=class_weights(counts, settings.weighting),
+            sentinel=Sentinel(
+                len(deal.classes), settings.learning_rate, tuple(channels[one] for one in data.constant)
+            ),
+            steps=steps,
+            epochs=epochs,
+            checks=-(-len(data.validation) // _validation_batch(len(data.training), steps)),
+            started=monotonic(),
+        )
+
+    @property
+    def total(self) -> int:
+        """Optimiser steps and validation batches of the whole run."""
+        return self.epochs * (self.steps + self.checks)
+
+    @property
+    def progress(self) -> float:
+        """How far the run is, from 0 to 1: by steps or by the time budget, whichever is further."""
+        by_time = (monotonic() - self.started) / (60 * self.settings.minutes) if self.settings.minutes else 0.0
+        return min(max(self.step / (self.epochs * self.steps), by_time), 1.0)
+
+    @property
+    def seconds_left(self) -> float:
+        """Estimate of the time left; NaN at first."""
+        elapsed = monotonic() - self.started
+        if self.done < 3 or elapsed <= 0:
+            return math.nan
+        left = elapsed * (self.total - self.done) / self.done
+        return min(left, max(60 * self.settings.minutes - elapsed, 0)) if self.settings.minutes else left
+
+    def tick(self) -> StepDone:
+        """Make the event of a step that is done."""
+        self.done += 1
+        return StepDone(
+            done=min(self.done, self.total),
+            total=self.total,
+            epoch=self.ended + 1,
+            epochs=self.epochs,
+            seconds_left=self.seconds_left,
+        )
+
+    def learning_rate(self) -> float:
+        """Give the rate of the next step: a short rise, then half a cosine (Loshchilov and Hutter 2017)."""
+        progress = self.progress
+        rise = min((progress + 1 / (self.epochs * self.steps)) / WARM_UP, 1.0)
+        return self.settings.learning_rate * rise * max((1 + math.cos(math.pi * progress)) / 2, 1e-3)
+
+    def input_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Bring a batch to the device: (B, C, size, size) pixels and (B,) classes."""
+        pixels = self.data.canvas.to_input(batch.pixels, self.device, batch.changes)
+        return pixels, torch.from_numpy(self.data.truth[batch.rows]).to(self.device)
+
+    def scores_of(self, pixels: Tensor) -> Tensor:
+        """Run the network in the precision of the run; (B, K) float32."""
+        low = self.precision != torch.float32
+        # Entered and left within one call, since autocast is the thread's: none of it may last over a yield.
+        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
+            scores: Tensor = self.network(pixels)
+        return scores.float()
+
+    def release(self) -> None:
+        """Give the device's memory back."""
+        self.optimiser.zero_grad(set_to_none=True)
+        self.optimiser.state.clear()
+        self.network.to("cpu")
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _build(settings: TrainSettings, channels: int, classes: int, size: int) -> nn.Module:
+    """Build a network with the seed of the run, and leave PyTorch's random state as it was."""
+    with torch.random.fork_rng(devices=[]), torch.device("cpu"):
+        torch.default_generator.manual_seed(settings.seed)  # manual_seed would reach the GPUs, too
+        return NETWORKS[settings.network].build(channels, classes, size).float()
+
+
+def _optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+    """AdamW (Loshchilov and Hutter 2019); biases and norms are not pulled towards zero."""
+    weights = [one for one in network.parameters() if one.ndim > 1]
+    others = [one for one in network.parameters() if one.ndim <= 1]
+    groups: list[dict[str, Any]] = [
+        {"params": weights, "weight_decay": settings.weight_decay},
+        {"params": others, "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def _validation_batch(specimens: int, steps: int) -> int:
+    return max(2 * (specimens // steps), 1)
+
+
+def in_memory_format(network: nn.Module, memory_format: torch.memory_format) -> None:
+    """Lay a network's convolutions out in memory, channels last or first."""
+    for one in network.parameters():
+        if one.ndim == 4:
+            one.data = one.data.contiguous(memory_format=memory_format)

@@ -1,0 +1,123 @@
+"""Specimens reach the network at one scale, from any dtype, and augmentation changes no pixel's value."""
+
+import numpy as np
+import pytest
+import torch
+
+from napari_ctc.learn import batches
+from napari_ctc.learn.augment import Changes, draw_changes, moved
+from napari_ctc.learn.batches import Canvas, Moments, Pool, ahead, fit
+
+CPU = torch.device("cpu")
+
+
+def still(n=1, channels=4, **other) -> Changes:
+    values = {
+        "turn": np.zeros(n, bool),
+        "flip": np.zeros((n, 2), bool),
+        "shift": np.zeros((n, 2), int),
+        "gain": np.ones((n, channels)),
+        "offset": np.zeros((n, channels)),
+    }
+    return Changes(**(values | other))
+
+
+def test_a_small_specimen_is_centred_on_the_median_of_its_border():
+    specimen = np.full((4, 6, 2), (10, 200), dtype=np.uint16)
+    specimen[1:3, 1:5] = 77
+    square = fit(specimen, 8)
+    assert square.dtype == np.uint16
+    assert (square[2:6, 1:7] == specimen).all()
+    assert (square[0] == (10, 200)).all() and (square[:, -1] == (10, 200)).all()
+
+
+def test_a_large_specimen_is_cropped_about_its_centre_without_resizing():
+    specimen = np.arange(10 * 12 * 1).reshape(10, 12, 1)
+    assert (fit(specimen, 6) == specimen[2:8, 3:9]).all()
+
+
+@pytest.mark.parametrize("dtype", "u1 u2 u4 u8 i1 i2 i4 i8 f2 f4 f8".split())
+def test_every_dtype_is_scaled_alike(dtype):
+    values = np.random.default_rng(0).integers(0, 100, (2, 24, 24, 3)).astype(dtype)
+    canvas = Canvas(24, 24, (40.0, 50.0, 60.0), (20.0, 30.0, 5.0))
+    result = canvas.to_input(values, CPU)
+    expected = ((values.astype(float) - canvas.mean) / canvas.sd).transpose(0, 3, 1, 2)
+    assert result.dtype == torch.float32
+    np.testing.assert_allclose(result.numpy(), expected, atol=2e-5)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_small_contrast_on_a_large_offset_survives():
+    values = (1e9 + np.random.default_rng(0).normal(0, 1, (1, 24, 24, 1))).astype(np.float64)
+    result = Canvas(24, 24, (1e9,), (1.0,)).to_input(values, CPU)
+    np.testing.assert_allclose(result.numpy()[0, 0], values[0, ..., 0] - 1e9, atol=1e-5)
+
+
+def test_one_scale_factor_for_the_whole_set():
+    canvas = Canvas(native=48, size=24, mean=(0.0,), sd=(1.0,))
+    small, large = np.zeros((16, 16, 1), np.uint8), np.zeros((48, 48, 1), np.uint8)
+    small[4:12, 4:12] = large[20:28, 20:28] = 200
+    result = canvas.to_input(canvas.batch([small, large]), CPU)
+    assert result.shape == (2, 1, 24, 24)
+    assert torch.equal(result[0], result[1])
+
+
+@pytest.mark.parametrize(("channels", "dtype"), [(4, "u1"), (4, "u2"), (3, "u1"), (5, "f4"), (2, "f8")])
+def test_turns_flips_and_shifts_are_exact(channels, dtype):
+    random = np.random.default_rng(1)
+    images = random.integers(0, 250, (16, 32, 32, channels)).astype(dtype)
+    changes = draw_changes(random, 16, 32, channels)
+    result = moved(images, changes)
+    for image, out, turn, flip, shift in zip(
+        images, result, changes.turn, changes.flip, changes.shift, strict=True
+    ):
+        expected = image.swapaxes(0, 1) if turn else image
+        expected = expected[::-1] if flip[0] else expected
+        expected = expected[:, ::-1] if flip[1] else expected
+        rows, columns = (np.clip(np.arange(32) - by, 0, 31) for by in shift)
+        assert (out == expected[rows][:, columns]).all()
+    assert np.abs(changes.shift).max() == 2
+
+
+def test_gain_and_offset_change_each_channel_after_scaling():
+    values = np.full((1, 24, 24, 2), 30, np.uint8)
+    canvas = Canvas(24, 24, (10.0, 20.0), (10.0, 10.0))
+    changes = still(channels=2, gain=np.array([[1.1, 0.9]]), offset=np.array([[0.0, 0.05]]))
+    result = canvas.to_input(values, CPU, changes)
+    np.testing.assert_allclose(result[0, :, 0, 0].numpy(), [2.2, 0.95], rtol=1e-5)
+
+
+def test_mean_and_spread_equal_those_of_all_pixels_at_once():
+    random = np.random.default_rng(0)
+    specimens = [random.normal(1e6, 3, (8 + n, 9, 2)) for n in range(5)]
+    moments = Moments.of(specimens[0])
+    for specimen in specimens[1:]:
+        moments.add(Moments.of(specimen))
+    pixels = np.concatenate([one.reshape(-1, 2) for one in specimens])
+    np.testing.assert_allclose(moments.mean, pixels.mean(axis=0), rtol=1e-12)
+    np.testing.assert_allclose(moments.sd(), pixels.std(axis=0), rtol=1e-8)
+
+
+def test_a_pool_too_large_for_memory_gives_the_same_batches(monkeypatch):
+    specimens = [np.full((20 + n, 24, 4), n, np.uint8) for n in range(6)]
+    readers = [lambda n=n: specimens[n] for n in range(6)]
+    kept = Pool(readers, 24, 4, np.dtype("u1"))
+    for place in range(6):
+        kept.read(place)
+    monkeypatch.setattr(batches, "memory_for_specimens", lambda: 0)
+    read_again = Pool(readers, 24, 4, np.dtype("u1"))
+    assert kept.kept is not None and read_again.kept is None
+    rows = np.array([4, 1, 1, 5])
+    assert (kept.batch(rows).pixels == read_again.batch(rows).pixels).all()
+
+
+def test_reading_ahead_keeps_the_order_and_ends_its_threads():
+    import threading
+    from functools import partial
+
+    before = threading.active_count()
+    assert list(ahead((partial(int, str(n)) for n in range(50)), workers=3)) == list(range(50))
+    unfinished = ahead((partial(int, str(n)) for n in range(50)), workers=3)
+    next(unfinished)
+    unfinished.close()
+    assert threading.active_count() == before

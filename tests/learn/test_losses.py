@@ -1,0 +1,53 @@
+"""Weights follow the published rules, with a mean of one over specimens."""
+
+from typing import get_args
+
+import numpy as np
+import pytest
+import torch
+from sklearn.utils.class_weight import compute_class_weight
+
+from napari_ctc.errors import SettingsError
+from napari_ctc.learn.losses import WEIGHTINGS, class_weights, loss_prior, weighted_cross_entropy
+from napari_ctc.settings import Weighting
+
+COUNTS = np.array([1485, 1237, 27])
+
+
+def test_the_settings_name_every_weighting():
+    assert set(WEIGHTINGS) == set(get_args(Weighting))
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_the_mean_weight_over_specimens_is_one(weighting):
+    assert (class_weights(COUNTS, weighting) * COUNTS).sum() / COUNTS.sum() == pytest.approx(1, rel=1e-5)
+
+
+def test_balanced_equals_scikit_learn():
+    truth = np.repeat(np.arange(3), COUNTS)
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=truth)
+    np.testing.assert_allclose(class_weights(COUNTS, "balanced"), expected, rtol=1e-6)
+
+
+def test_effective_follows_cui_2019():
+    expected = 0.001 / (1 - 0.999**COUNTS)
+    weights = class_weights(COUNTS, "effective")
+    np.testing.assert_allclose(weights / weights[0], expected / expected[0], rtol=1e-5)
+    assert weights[2] < class_weights(COUNTS, "balanced")[2]
+
+
+def test_a_class_without_specimens_is_refused():
+    with pytest.raises(SettingsError, match="no training specimen"):
+        class_weights([3, 0], "balanced")
+
+
+def test_a_balanced_loss_pretends_equal_classes_and_an_unweighted_one_the_real_shares():
+    assert loss_prior(COUNTS, class_weights(COUNTS, "balanced")) == pytest.approx((1 / 3,) * 3)
+    assert loss_prior(COUNTS, class_weights(COUNTS, "none")) == pytest.approx(COUNTS / COUNTS.sum())
+
+
+def test_a_rare_specimen_keeps_its_weight_in_its_batch():
+    scores, weights = torch.zeros(4, 2), torch.tensor([0.5, 10.0])
+    without = weighted_cross_entropy(scores, torch.tensor([0, 0, 0, 0]), weights)
+    with_one = weighted_cross_entropy(scores, torch.tensor([0, 0, 0, 1]), weights)
+    assert float(with_one / without) == pytest.approx((1.5 + 10) / 2)
