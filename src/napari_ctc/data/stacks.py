@@ -139,17 +139,24 @@ class SpecimenStack:
         -------
         (channels, 2) float64
             The 0.1 and 99.9 percentiles; one unit apart for a channel of one value.
+
+        Raises
+        ------
+        SpecimenError
+            If none of these specimens can be read.
         """
         values: list[Array] = []
+        problems: list[CTCError] = []
         for row in _spread(len(self), _CONTRAST_SPECIMENS):
             try:
                 specimen = self.manifest.specimen(row)
-            except CTCError:
+            except CTCError as problem:
+                problems.append(problem)
                 continue
             step = max(1, round((specimen[:, :, 0].size / _CONTRAST_PIXELS) ** 0.5))
             values.append(specimen[::step, ::step].reshape(-1, self.channels))
         if not values:
-            return np.array([[0.0, 1.0]] * self.channels)
+            raise _refusal(problems)
         limits = np.percentile(np.concatenate(values).astype(np.float64), (0.1, 99.9), axis=0).T
         flat = limits[:, 0] == limits[:, 1]
         limits[flat, 1] += np.maximum(1.0, np.abs(limits[flat, 1]) * 1e-6)
@@ -268,7 +275,7 @@ def _survey(manifest: Manifest) -> _View:
     names = list(dict.fromkeys(split_key(key)[0] for key in manifest.keys))
     chosen = [names[place] for place in _spread(len(names), MOST_HEADERS)]
     seen: dict[Contents, int] = {}
-    problems: list[SpecimenError] = []
+    problems: list[CTCError] = []
     for name in chosen:
         try:
             contents = describe(manifest.root / name, manifest.layout)
@@ -277,8 +284,7 @@ def _survey(manifest: Manifest) -> _View:
             continue
         seen[contents] = seen.get(contents, 0) + 1
     if not seen:
-        more = f" So it is with all {len(problems)} files." if len(problems) > 1 else ""
-        raise SpecimenError(f"{problems[0]}{more}")
+        raise _refusal(problems)
     height, width = max(one.height for one in seen), max(one.width for one in seen)
     dtype = np.result_type(*{one.dtype for one in seen})
     if dtype == np.float16:
@@ -297,6 +303,11 @@ def _survey(manifest: Manifest) -> _View:
             f"For the view only, they are centred, and the smaller ones filled up with their background.",
         )
     return _View(height, width, dtype, notes)
+
+
+def _refusal(problems: Sequence[CTCError]) -> SpecimenError:
+    more = f" So it is with all {len(problems)} that were tried." if len(problems) > 1 else ""
+    return SpecimenError(f"{problems[0]}{more}")
 
 
 def _spread(count: int, most: int) -> list[int]:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -172,7 +173,17 @@ def add_stack(viewer: Viewer, manifest: Manifest, channel_names: Sequence[str] |
     from napari.layers import Layer
 
     stack = SpecimenStack(manifest, channel_names or preferred_names())
-    return [viewer.add_layer(Layer.create(*layer)) for layer in layers_of(stack)]
+    with from_the_first(viewer):
+        return [viewer.add_layer(Layer.create(*layer)) for layer in layers_of(stack)]
+
+
+@contextmanager
+def from_the_first(viewer: Viewer) -> Iterator[None]:
+    """Show the first specimen of what is opened in an empty viewer; napari would begin in the middle."""
+    empty = not viewer.layers
+    yield
+    if empty and viewer.dims.ndim > 2:
+        viewer.dims.set_current_step(0, 0)
 
 
 def stack_of(layer: Layer) -> tuple[SpecimenStack, int] | None:

@@ -1,0 +1,124 @@
+from contextlib import suppress
+
+import numpy as np
+import pytest
+
+from napari_ctc.data.specimens import Layout
+from napari_ctc.gui import layers
+
+
+@pytest.fixture
+def opening():
+    from napari_ctc.gui import opening
+
+    return opening
+
+
+@pytest.fixture
+def buttons(make_napari_viewer, opening):
+    viewer = make_napari_viewer()
+    widget = opening.OpenButtons(viewer)
+    viewer.window.add_dock_widget(widget)
+    return viewer, widget
+
+
+def test_open_folder_opens_it_without_asking_for_a_reader(buttons, opening, monkeypatch, drawn_folder):
+    viewer, widget = buttons
+    monkeypatch.setattr(opening, "ask_folder", lambda parent: str(drawn_folder))
+    widget.folder.click()
+    assert viewer.layers[0].data.shape == (60, 64, 64)
+    assert viewer.dims.current_step[0] == 0  # napari itself would begin in the middle
+
+
+def test_open_labels_opens_the_specimens_of_a_table(buttons, opening, monkeypatch, drawn_folder):
+    viewer, widget = buttons
+    monkeypatch.setattr(opening, "ask_table", lambda parent: str(drawn_folder / "manifest.csv"))
+    widget.labels.click()
+    stack, _ = layers.stack_of(viewer.layers[0])
+    assert stack.manifest.counts().sum() == 60
+
+
+def test_try_drawn_specimens_opens_300(buttons):
+    viewer, widget = buttons
+    widget.drawn.click()
+    assert viewer.layers["DAPI"].data.shape == (300, 224, 224)
+
+
+def test_a_cancelled_choice_opens_nothing(buttons, opening, monkeypatch):
+    viewer, widget = buttons
+    monkeypatch.setattr(opening, "ask_folder", lambda parent: "")
+    widget.folder.click()
+    assert len(viewer.layers) == 0
+
+
+def test_a_wrong_folder_is_told_in_one_sentence(buttons, opening, monkeypatch, tmp_path):
+    from napari.utils.notifications import notification_manager
+
+    viewer, widget = buttons
+    monkeypatch.setattr(opening, "ask_folder", lambda parent: str(tmp_path))
+    notification_manager.records.clear()
+    widget.folder.click()
+    assert len(viewer.layers) == 0
+    (record,) = notification_manager.records
+    assert "hold no specimen file (.npy)" in record.message
+
+
+def test_ticking_the_box_makes_ours_the_reader_and_unticking_undoes_it(buttons, opening, tmp_path):
+    from napari.settings import get_settings
+
+    viewer, widget = buttons
+    get_settings().plugins.extension2reader = {"*.tif": "napari"}
+    assert not widget.always.isChecked()
+    widget.always.click()
+    assert get_settings().plugins.extension2reader == {"*.tif": "napari", "*.npy": "napari-ctc"}
+    np.save(tmp_path / "a.npy", np.ones((8, 9, 4)))
+    viewer.open(tmp_path / "a.npy", plugin=None)  # as napari opens a dropped file: it would ask
+    assert len(viewer.layers) == 4
+    assert opening.OpenButtons(viewer, widget).always.isChecked()
+    widget.always.click()
+    assert get_settings().plugins.extension2reader == {"*.tif": "napari"}
+
+
+@pytest.fixture
+def dialog(make_napari_viewer, opening, qtbot):
+    viewer = make_napari_viewer()
+    from napari._app_model import get_app_model
+
+    dialog = get_app_model().commands.execute_command("napari-ctc.open_specimens").result()
+    assert isinstance(dialog, opening.OpenDialog)
+    yield viewer, dialog
+    with suppress(RuntimeError):  # one that has opened something is gone already
+        dialog.close()
+    qtbot.wait(10)
+
+
+def test_the_menu_opens_a_dialog_that_opens_files_and_keeps_the_layout(dialog, opening, monkeypatch, tmp_path):
+    viewer, dialog = dialog
+    files = [tmp_path / f"{name}.npy" for name in "ab"]
+    for file in files:
+        np.save(file, np.ones((2, 9, 8), np.uint8))
+    monkeypatch.setattr(opening, "ask_files", lambda parent: [str(file) for file in files])
+    dialog.channels.setValue(2)
+    dialog.axis.setCurrentIndex(1)
+    dialog.names.setText("DNA, actin")
+    dialog.files.click()
+    assert [layer.name for layer in viewer.layers] == ["actin", "DNA"]
+    assert viewer.layers[0].data.shape == (2, 9, 8)
+    assert layers.preferred_layout() == Layout(2, "first") and layers.preferred_names() == ("DNA", "actin")
+
+
+def test_the_dialog_says_what_is_wrong_with_the_names_and_stays(dialog, opening, monkeypatch):
+    _, dialog = dialog
+    monkeypatch.setattr(opening, "ask_folder", lambda parent: pytest.fail("asked for a folder"))
+    dialog.names.setText("DNA, actin")
+    dialog.folder.click()
+    assert "2 channel names for 4 channels" in dialog.problem.text()
+    assert not dialog.isHidden()
+
+
+def test_the_dialog_stays_when_nothing_could_be_opened(dialog, opening, monkeypatch, tmp_path):
+    _, dialog = dialog
+    (tmp_path / "x.csv").write_text("a,b\n")
+    monkeypatch.setattr(opening, "ask_table", lambda parent: str(tmp_path / "x.csv"))
+    dialog.table.click()
+    assert not dialog.isHidden()
