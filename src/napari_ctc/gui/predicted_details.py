@@ -52,7 +52,7 @@ class ProbabilityBars(QWidget):
 
     def paintEvent(self, event: QPaintEvent) -> None:  # noqa: D102
         painter = QPainter(self)
-        text, metrics, height = self.palette().text().color(), self.fontMetrics(), self._row
+        text, metrics, height = self.palette().text().color(), painter.fontMetrics(), self._row
         name_width = min(
             max((metrics.horizontalAdvance(name) for name in self.classes), default=0), self.width() // 2
         )

@@ -5,10 +5,8 @@ The table is in `predicted_table`, the work behind it in `background`, exports i
 
 from __future__ import annotations
 
-from html import escape
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
@@ -28,13 +26,12 @@ from qtpy.QtWidgets import (
 
 from napari_ctc.gui.background import Background
 from napari_ctc.gui.canvas_text import CanvasText
-from napari_ctc.gui.colours import class_colour
 from napari_ctc.gui.jobs import close_with_dock
 from napari_ctc.gui.opening import OpenButtons
 from napari_ctc.gui.predicted_details import Details
 from napari_ctc.gui.predicted_export import ExportMenu
+from napari_ctc.gui.predicted_strip import ClassStrip
 from napari_ctc.gui.predicted_table import ANY, AT_ODDS, NOT_PREDICTED, Filter, PredictedModel, PredictedView
-from napari_ctc.gui.rows import NOT_KNOWN, Status
 from napari_ctc.gui.session import session_of
 
 if TYPE_CHECKING:
@@ -122,26 +119,11 @@ class PredictedDock(QWidget):
         layout = QVBoxLayout(page)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
-        layout.addLayout(self._build_strip(page))
+        self.strip = ClassStrip(self._viewer, self.session, page)
+        layout.addWidget(self.strip)
         layout.addLayout(self._build_tools(page))
         layout.addWidget(split, 1)
         return page
-
-    def _build_strip(self, page: QWidget) -> QHBoxLayout:
-        self.strip = _label("classStrip", "The classes, and how many specimens are in each", page)
-        self.strip.setTextFormat(Qt.TextFormat.RichText)
-        self.strip.setWordWrap(True)
-        self.strip.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.origin = _label("predictedBy", "Which classifier the predictions are from", page)
-        self.train_button = QPushButton("Train or load a classifier…", page)
-        self.train_button.setObjectName("openTrainDock")
-        self.train_button.setToolTip("Opens the dock where a classifier is trained or loaded")
-        self.train_button.clicked.connect(self._open_train_dock)
-        row = QHBoxLayout()
-        row.addWidget(self.strip, 1)
-        row.addWidget(self.origin)
-        row.addWidget(self.train_button)
-        return row
 
     def _build_tools(self, page: QWidget) -> QHBoxLayout:
         self.filter_text = QLineEdit(page)
@@ -149,6 +131,7 @@ class PredictedDock(QWidget):
         self.filter_text.setPlaceholderText("filter by name or source")
         self.filter_text.setToolTip("Show only specimens whose name or source contains this")
         self.filter_text.setClearButtonEnabled(True)
+        self.filter_text.setMinimumWidth(180)
         self.filter_text.textChanged.connect(self._filter)
         self.filter_class = QComboBox(page)
         self.filter_class.setObjectName("filterClass")
@@ -194,7 +177,7 @@ class PredictedDock(QWidget):
 
     def _predictions_changed(self, _indices: object) -> None:
         self.model.refresh()
-        self._show_counts()
+        self.strip.refresh()
         self._show_current()
         if not self._settle.isActive():
             self._settle.start()
@@ -229,42 +212,7 @@ class PredictedDock(QWidget):
         self.filter_class.setCurrentIndex(max(self.filter_class.findData(chosen), 0))
         self.filter_class.blockSignals(False)
         self._filter()
-        self._show_counts()
-
-    def _show_counts(self) -> None:
-        session = self.session
-        rows, status = session.rows, session.status
-        current = rows.predicted[status == Status.CURRENT]
-        places = len(session.classes)
-        predicted = np.bincount(current[current != NOT_KNOWN], minlength=places)
-        labelled = np.bincount(rows.label[rows.label != NOT_KNOWN], minlength=places)
-        chips = [
-            f'<span style="color:{class_colour(place)}">■</span>&nbsp;<b>{_unbroken(name)}</b>&nbsp;'
-            f"{predicted[place]:,}&nbsp;predicted,&nbsp;{labelled[place]:,}&nbsp;labelled"
-            for place, name in enumerate(session.classes)
-        ]
-        others = [
-            f"{count:,}&nbsp;{word}"
-            for word, which in (("stale", Status.STALE), ("failed", Status.FAILED), ("waiting", Status.PENDING))
-            if (count := int((status == which).sum()))
-        ]
-        self.strip.setText(" &nbsp; ".join([*chips, *others]) or "No classes yet.")
-        self._show_origin()
-
-    def _show_origin(self) -> None:
-        classifier = self.session.classifier
-        self.train_button.setVisible(classifier is None)
-        if classifier is None:
-            self.origin.setText("No classifier yet: train or load one.")
-            self.origin.setToolTip("")
-            return
-        path = self.session.classifier_path
-        name = path.name if path else "classifier"
-        self.origin.setText(f"by {name} ({classifier.digest[:8]})")
-        self.origin.setToolTip(
-            f"Predictions are by the classifier with the digest {classifier.digest}: "
-            f"{', '.join(classifier.classes)}.\n{path or 'It has not been saved.'}"
-        )
+        self.strip.refresh()
 
     def _show_progress(self, done: int, total: int) -> None:
         if total:
@@ -287,9 +235,6 @@ class PredictedDock(QWidget):
         split = self.findChild(QSplitter, "tableAndDetails")
         if split.sizes()[1] < 220:
             split.setSizes([max(self.width() - 320, 200), 320])
-
-    def _open_train_dock(self) -> None:
-        self._viewer.window.add_plugin_dock_widget("napari-ctc", "Train classifier")
 
     def _say(self, text: str) -> None:
         self.message.setText(text)
@@ -358,7 +303,3 @@ def _label(name: str, tip: str, parent: QWidget) -> QLabel:
     label.setObjectName(name)
     label.setToolTip(tip)
     return label
-
-
-def _unbroken(name: str) -> str:
-    return escape(name).replace(" ", "&nbsp;")

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, Signal
+from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QFont
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
@@ -124,7 +124,9 @@ class PredictedModel(QAbstractTableModel):
         if column == SOURCE:
             return str(rows.source[specimen])
         if column == STATUS:
-            return Status(self._status[specimen]).word
+            status = Status(self._status[specimen])
+            why = status in (Status.STALE, Status.FAILED)
+            return f"{status.word}: {self._session.reason(specimen, status)}" if why else status.word
         if column == PROBABILITY:
             probability = rows.probability[specimen]
             return "" if rows.predicted[specimen] == NOT_KNOWN else f"{probability:.3f}"
@@ -276,6 +278,9 @@ class PredictedView(QTableView):
         self._sorted, self._descending = -1, False
         self.selectionModel().currentRowChanged.connect(self._choose)
         self.activated.connect(self._open)
+        self._reveal = QTimer(self)  # once Qt has laid the table out, it knows where to scroll to
+        self._reveal.setSingleShot(True)
+        self._reveal.timeout.connect(self._scroll_to_current)
         model.layoutChanged.connect(self._forget)
 
     def model(self) -> PredictedModel:  # noqa: D102
@@ -293,6 +298,7 @@ class PredictedView(QTableView):
                 column = max(self.currentIndex().column(), 0)
                 self.setCurrentIndex(model.index(row, column))
                 self.selectRow(row)
+                self._reveal.start(0)
         finally:
             self._following = False
 
@@ -319,6 +325,10 @@ class PredictedView(QTableView):
             self.setCurrentIndex(QModelIndex())
         finally:
             self._following = False
+
+    def _scroll_to_current(self) -> None:
+        if self.currentIndex().isValid():
+            self.scrollTo(self.currentIndex())
 
     def _open(self, _index: QModelIndex) -> None:
         self.opened.emit()

@@ -252,8 +252,12 @@ class Session:
 
     def attach(self, stack: SpecimenStack, table: pd.DataFrame) -> None:
         """Take in predictions that were made before the specimens were opened, a row for each of the stack."""
-        place = next(place for place, one in enumerate(self._stacks) if one is stack)
-        self.accept(self.rows.ids[self._starts[place] : self._starts[place + 1]], table)
+        first = self.first_of(stack)
+        self.accept(self.rows.ids[first : first + len(stack.manifest)], table)
+
+    def first_of(self, stack: SpecimenStack) -> int:
+        """Give the index of a stack's first specimen."""
+        return next(int(start) for one, start in zip(self._stacks, self._starts, strict=False) if one is stack)
 
     def export_predictions(self, indices: NDArray[np.integer] | None = None) -> Predictions:
         """Return what the table shows, all or some, as the object that every export starts from.

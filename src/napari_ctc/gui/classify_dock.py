@@ -1,0 +1,279 @@
+"""The dock "Classify folder": classify what is on disk, write a table, and open it in the order worth looking at.
+
+The counts are in `classify_counts`; what the viewer then shows is in `predicted_dock`.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari.utils.notifications import show_error
+from qtpy.QtCore import QSize, Qt
+from qtpy.QtWidgets import (
+    QHBoxLayout,
+    QLabel,
+    QListWidget,
+    QProgressBar,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+
+from napari_ctc.data.manifest import COLUMNS, Manifest
+from napari_ctc.data.predictions import Predictions
+from napari_ctc.errors import CTCError
+from napari_ctc.events import Classified, Event, Said, Saved, Skipped
+from napari_ctc.gui.classify_counts import CountsTable
+from napari_ctc.gui.classify_form import ClassifyForm
+from napari_ctc.gui.classify_jobs import classify_path, worth_looking_at
+from napari_ctc.gui.jobs import close_with_dock, start
+from napari_ctc.gui.layers import add_stack, preferred_layout, stack_of
+from napari_ctc.gui.session import session_of
+
+if TYPE_CHECKING:
+    import napari.viewer
+    from qtpy.QtCore import QEvent
+    from qtpy.QtGui import QCloseEvent
+
+    from napari_ctc.data.specimens import Layout
+    from napari_ctc.learn.classifier import Classifier
+
+_SKIPPED_SHOWN = 500
+
+
+class ClassifyDock(QWidget):
+    """Classify a folder, a manifest or a stack with the session's classifier.
+
+    Parameters
+    ----------
+    napari_viewer : napari.viewer.Viewer
+    """
+
+    def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.setObjectName("classifyDock")
+        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
+        self.session = session_of(self._viewer)
+        self.predictions: Predictions | None = None
+        self.running = None
+        self._layout: Layout | None = None
+        self._problem = ""
+        self._skipped = 0
+        self._began = 0.0
+        self._stopping = False
+        self._build()
+        self._show_ready()
+
+    # ------------------------------------------------------------------------------------------- building
+
+    def _build(self) -> None:
+        layout = QVBoxLayout(self)
+        self.form = ClassifyForm(self.session, self)
+        self.form.changed.connect(self._show_ready)
+        layout.addWidget(self.form)
+        layout.addLayout(self._build_buttons())
+        self.progress = QProgressBar(self)
+        self.progress.setObjectName("classifyProgress")
+        self.progress.setTextVisible(False)
+        self.progress.setMaximumHeight(10)
+        self.state = self._label("classifyState", "What is going on")
+        self.counts = CountsTable(self)
+        self.skipped_title = self._label("skippedTitle", "Files that could not be read")
+        self.skipped = QListWidget(self)
+        self.skipped.setObjectName("skippedFiles")
+        self.skipped.setToolTip("Files that could not be read, each with the reason")
+        self.skipped.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        self.skipped.setWordWrap(True)
+        self.skipped.setMaximumHeight(120)
+        self.open_button = QPushButton("Open in viewer", self)
+        self.open_button.setObjectName("openInViewer")
+        self.open_button.setToolTip(
+            "Opens the classified specimens: the rarest predicted class first, the least certain of it first"
+        )
+        self.open_button.setEnabled(False)
+        self.open_button.clicked.connect(self.open_in_viewer)
+        for widget in (self.progress, self.state, self.counts, self.skipped_title, self.skipped, self.open_button):
+            layout.addWidget(widget)
+        layout.addStretch(1)
+        self.skipped_title.hide()
+        self.skipped.hide()
+        self.counts.hide()
+
+    def _build_buttons(self) -> QHBoxLayout:
+        self.go = QPushButton("Classify", self)
+        self.go.setObjectName("classifyButton")
+        self.go.clicked.connect(self.classify)
+        self.stop = QPushButton("Stop", self)
+        self.stop.setObjectName("classifyStop")
+        self.stop.setToolTip("Stops after the specimens at work, and keeps what is done")
+        self.stop.setEnabled(False)
+        self.stop.clicked.connect(self._stop)
+        row = QHBoxLayout()
+        row.addWidget(self.go, 1)
+        row.addWidget(self.stop, 1)
+        return row
+
+    def _label(self, name: str, tip: str) -> QLabel:
+        label = QLabel(self)
+        label.setObjectName(name)
+        label.setToolTip(tip)
+        label.setWordWrap(True)
+        label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        return label
+
+    # ------------------------------------------------------------------------------------------ classifying
+
+    def classify(self) -> None:
+        """Begin."""
+        classifier = self.session.classifier
+        if self.running is not None or classifier is None:
+            return
+        out = self.form.output.text().strip()
+        self.predictions, self._layout = None, _layout_for(classifier)
+        self._skipped, self._stopping, self._began = 0, False, time.monotonic()
+        self._problem = ""
+        self.counts.begin(classifier.classes)
+        self.counts.show()
+        self.skipped.clear()
+        self.skipped.hide()
+        self.skipped_title.hide()
+        self.progress.setRange(0, 0)
+        self.state.setText("Listing the specimens…")
+        path = Path(self.form.input.text().strip())
+        self.running = start(
+            classify_path(path, self._layout, classifier, Path(out) if out else None),
+            parent=self,
+            name=f"Classifying {path.name}",
+            on_event=self._hear,
+            on_result=self._take,
+            on_error=self._show_problem,
+            on_finished=self._end,
+        )
+        self._show_ready()
+
+    def _stop(self) -> None:
+        if self.running is not None:
+            self._stopping = True
+            self.state.setText("Stopping…")
+            self.running.stop()
+            self._show_ready()
+
+    def _hear(self, event: Event) -> None:
+        if isinstance(event, Classified):
+            self.counts.add(event.rows)
+        elif isinstance(event, Skipped):
+            self._show_skipped(event)
+        elif isinstance(event, Said) and event.warning:
+            self.state.setToolTip(event.text)
+        if event.total and not isinstance(event, Saved):
+            self.progress.setRange(0, event.total)
+            self.progress.setValue(event.done)
+            if not self._stopping:
+                self.state.setText(
+                    f"{event.done:,} of {event.total:,}{_time_left(self._began, event.done, event.total)}"
+                )
+
+    def _show_skipped(self, event: Skipped) -> None:
+        self._skipped += 1
+        if self._skipped <= _SKIPPED_SHOWN:
+            self.skipped.addItem(f"{event.path}: {event.reason}")
+        more = "" if self._skipped <= _SKIPPED_SHOWN else f" (the first {_SKIPPED_SHOWN} are listed)"
+        self.skipped_title.setText(f"{self._skipped:,} could not be read{more}:")
+        self.skipped_title.show()
+        self.skipped.show()
+
+    def _take(self, predictions: Predictions | None) -> None:
+        self.predictions = predictions
+
+    def _show_problem(self, problem: Exception) -> None:
+        self._problem = str(problem)
+        self.state.setText(self._problem)
+
+    def _end(self) -> None:
+        self.running = None
+        self.counts.flush()
+        done = self.predictions
+        if self.progress.maximum() == 0:
+            self.progress.setRange(0, 1)
+        if done is not None:
+            seconds = time.monotonic() - self._began
+            verb = "Stopped:" if done.stopped else "Done:"
+            out = self.form.output.text().strip()
+            where = f" Written to {Path(out).name}." if out else ""
+            self.state.setText(f"{verb} {len(done) - done.failed:,} specimens in {_clock(seconds)}.{where}")
+        elif not self._problem:
+            self.state.setText("Stopped before the first specimen.")
+        self._show_ready()
+
+    # -------------------------------------------------------------------------------------- what is possible
+
+    def _show_ready(self) -> None:
+        reason = "Specimens are being classified." if self.running is not None else self.form.missing()
+        self.go.setEnabled(not reason)
+        self.go.setToolTip(reason or "Classifies every specimen and writes the table")
+        self.stop.setEnabled(self.running is not None and not self._stopping)
+        self.open_button.setEnabled(
+            self.predictions is not None and len(self.predictions) > 0 and not self.running
+        )
+
+    def open_in_viewer(self) -> None:
+        """Show the classified specimens, those worth looking at first, with their predictions."""
+        if self.predictions is None or self._layout is None:
+            return
+        order = worth_looking_at(self.predictions)
+        table = self.predictions.table.iloc[order].reset_index(drop=True)
+        blank = [""] * len(table)
+        rows = {name: table[name] if name in table else blank for name in COLUMNS}
+        manifest = Manifest(type(table)(rows, dtype="str"), self.predictions.root, self._layout)
+        classifier = self.session.classifier
+        try:
+            layers = add_stack(self._viewer, manifest, classifier.channels if classifier else None)
+        except CTCError as problem:
+            show_error(str(problem))
+            self.state.setText(str(problem))
+            return
+        stack = stack_of(layers[0])[0]
+        self.session.attach(stack, table)
+        self._viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")
+        self.session.go_to(self.session.first_of(stack))
+
+    # ------------------------------------------------------------------------------------------ in the window
+
+    def sizeHint(self) -> QSize:  # noqa: D102
+        return QSize(340, 420)
+
+    def event(self, event: QEvent) -> bool:
+        """End with the dock."""
+        if event.type() == event.Type.ParentChange and self.parent() is None:
+            self._leave()
+        close_with_dock(self, event)
+        return super().event(event)
+
+    def closeEvent(self, event: QCloseEvent) -> None:  # noqa: D102
+        self._leave()
+        super().closeEvent(event)
+
+    def _leave(self) -> None:
+        self.form.leave()
+        if self.running is not None:
+            self.running.stop()
+
+
+def _layout_for(classifier: Classifier) -> Layout:
+    """Take the channel axis from the preferences where they are of as many channels as the classifier."""
+    preferred = preferred_layout()
+    return preferred if preferred.channels == classifier.channel_count else classifier.layout
+
+
+def _time_left(began: float, done: int, total: int) -> str:
+    passed = time.monotonic() - began
+    return f", {_clock(passed * (total - done) / done)} left" if done and passed > 1 else ""
+
+
+def _clock(seconds: float) -> str:
+    minutes, seconds = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{seconds:02}" if hours else f"{minutes}:{seconds:02}"
