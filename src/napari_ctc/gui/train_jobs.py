@@ -1,0 +1,177 @@
+"""The long work behind the dock "Train classifier", as jobs: survey, train, load, save.
+
+No Qt here. Torch is imported inside the jobs and so in the worker's thread, since it takes a second or two.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.specimens import Layout
+from napari_ctc.errors import ClassifierError, CTCError, SettingsError, Stopped, TrainingError
+from napari_ctc.events import Event, Job, Planned, Said
+
+if TYPE_CHECKING:
+    from napari_ctc.learn.classifier import Classifier
+    from napari_ctc.settings import TrainSettings
+
+SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class Source:
+    """What to train on: specimens open here, or a path still to be opened.
+
+    Parameters
+    ----------
+    manifest : Manifest, optional
+        The labelled specimens, where they are known.
+    path : Path, optional
+        A manifest file, or a folder whose subfolders are the classes.
+    channel_names : tuple of str, optional
+    """
+
+    manifest: Manifest | None = None
+    path: Path | None = None
+    channel_names: tuple[str, ...] | None = None
+
+    def open(self, settings: TrainSettings) -> Manifest:
+        """Return the manifest, read from the path if there is one."""
+        if self.manifest is not None:
+            return self.manifest
+        if self.path is None:
+            raise SettingsError(
+                "There is nothing to train on. Open specimens and label some, or choose a manifest or a folder."
+            )
+        return Manifest.open(self.path, Layout(settings.channels, settings.channel_axis), subfolders="label")
+
+    def fitted(self, settings: TrainSettings, manifest: Manifest) -> TrainSettings:
+        """Return the settings with the channels of specimens that are open already."""
+        layout = manifest.layout
+        return settings.model_copy(update={"channels": layout.channels, "channel_axis": layout.axis})
+
+    def names_for(self, manifest: Manifest) -> tuple[str, ...] | None:
+        """Return the channel names, if there is one for each channel."""
+        fits = self.channel_names is not None and len(self.channel_names) == manifest.layout.channels
+        return self.channel_names if fits else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Counted(Event):
+    """The labelled specimens of each class that may be trained on, before they are split."""
+
+    classes: tuple[str, ...]
+    counts: tuple[int, ...]
+
+    @property
+    def sentence(self) -> str:
+        """The counts, and what always saying the largest class would score."""
+        total, most = sum(self.counts), max(self.counts, default=0)
+        if not total:
+            return ""
+        counts = " · ".join(f"{name} {number:,}" for name, number in zip(self.classes, self.counts, strict=True))
+        largest = self.classes[self.counts.index(most)]
+        return (
+            f"{counts}\nalways saying {largest}: accuracy {most / total:.2f}, "
+            f"balanced accuracy {1 / len(self.classes):.2f}"
+        )
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What a training run would do, or why it cannot be done."""
+
+    planned: Planned | None = None
+    notes: tuple[str, ...] = ()
+    refusal: str = ""
+
+
+def count(manifest: Manifest) -> Counted:
+    """Count what may be trained on: labelled, and not marked as test."""
+    table = manifest.table
+    usable = manifest.rows(((table["label"] != "") & (table["split"] != "test")).to_numpy().nonzero()[0])
+    classes = usable.classes
+    return Counted(classes=classes, counts=tuple(usable.counts(classes).tolist()))
+
+
+def survey(source: Source, settings: TrainSettings) -> Job[Survey]:
+    """Look at what to train on: its classes, then the split and the weights; reads no pixel.
+
+    A source or settings that cannot work make a refusal, not an error: nobody has asked for a run yet.
+    """
+    notes: tuple[str, ...] = ()
+    try:
+        manifest = source.open(settings)
+        notes = manifest.notes
+        yield count(manifest)
+        from napari_ctc.learn.planning import check_settings, plan
+
+        settings = source.fitted(settings, manifest)
+        notes = (*notes, *check_settings(manifest, settings))
+        return Survey(plan(manifest, settings), notes)
+    except CTCError as problem:
+        return Survey(None, notes, str(problem))
+
+
+def fit(source: Source, settings: TrainSettings, out: Path) -> Job[Classifier | None]:
+    """Train on a source, and save the classifier; None if stopped before there was one."""
+    manifest = source.open(settings)
+    yield Said(text="Getting ready…")
+    from napari_ctc.learn.training import train
+
+    settings = source.fitted(settings, manifest)
+    try:
+        return (yield from train(manifest, settings, out, channel_names=source.names_for(manifest)))
+    except TrainingError as problem:
+        if isinstance(problem.__context__, Stopped):  # the person knows: no error, and no result
+            return None
+        raise
+
+
+def load(path: Path, channels: int | None) -> Job[tuple[Classifier, Path]]:
+    """Load a classifier file; `channels` are those of the open specimens, None if there are none."""
+    yield Said(text=f"Loading {path.name}…")
+    from napari_ctc.learn.classifier import load_classifier
+
+    classifier = load_classifier(path)
+    if channels is not None and classifier.channel_count != channels:
+        raise ClassifierError(
+            f"{path.name} is a classifier of {classifier.channel_count} channels "
+            f"({', '.join(classifier.channels)}), but the open specimens have {channels}. Choose a classifier "
+            f"trained on {channels} channels, or open the specimens that belong to this one."
+        )
+    yield Said(text=f"Loaded {path.name}.")
+    return classifier, path
+
+
+def save(classifier: Classifier, path: Path) -> Job[Path]:
+    """Save a classifier to a file, whole or not at all."""
+    yield Said(text=f"Saving {path.name}…")
+    classifier.save(path)
+    return path
+
+
+def checked_path(text: str) -> Path:
+    """Return where to save a classifier, its suffix added where it is missing.
+
+    Raises
+    ------
+    SettingsError
+        If the place is not named, is no file of this kind, or cannot be written to.
+    """
+    if not text.strip():
+        raise SettingsError("It is not said where to save the classifier. Choose a file under 'save to'.")
+    path = Path(text.strip()).expanduser()
+    if path.suffix.lower() != SUFFIX:
+        path = path.with_name(path.name + SUFFIX)
+    if path.is_dir():
+        raise SettingsError(f"{path} is a folder. Name a file in it to save the classifier to.")
+    if not path.parent.is_dir():
+        raise SettingsError(f"The folder {path.parent} does not exist. Choose another place under 'save to'.")
+    if not os.access(path.parent, os.W_OK):
+        raise SettingsError(f"The folder {path.parent} cannot be written to. Choose another under 'save to'.")
+    return path

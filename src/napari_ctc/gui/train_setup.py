@@ -1,0 +1,261 @@
+"""The upper part of the dock "Train classifier": the specimens, their classes, the settings, where to save.
+
+Shows before a run what it would do, by a survey that reads no pixel; the run itself is the dock's.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import QTimer, Signal
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QLineEdit,
+    QPushButton,
+    QSizePolicy,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QCollapsible
+
+from napari_ctc.errors import SettingsError
+from napari_ctc.gui import train_jobs as jobs
+from napari_ctc.gui.forms import align_labels, form_of, keep_wheel_away, read_forms
+from napari_ctc.gui.jobs import RunningJob, start
+from napari_ctc.gui.layers import preferred_layout, preferred_names
+from napari_ctc.gui.train_parts import FILES, ClassTable, SourceBox, wrapped
+from napari_ctc.settings import TrainSettings
+
+if TYPE_CHECKING:
+    from qtpy.QtGui import QShowEvent
+
+    from napari_ctc.events import EpochDone, Event, Planned
+    from napari_ctc.gui.session import Session
+
+UP_FRONT = ("minutes", "network", "weighting")
+"""The settings that are seen at once; all others are under "Advanced"."""
+
+_REST = 250  # milliseconds without a change before the specimens are surveyed anew
+
+
+class TrainSetup(QWidget):
+    """Choose what to train on, how, and where to save.
+
+    Parameters
+    ----------
+    session : Session
+        Its labelled specimens are the default to train on.
+    """
+
+    told = Signal(str, bool)  # a sentence for the person, and whether something is wrong
+
+    def __init__(self, session: Session) -> None:
+        super().__init__()
+        self.session = session
+        self._survey: RunningJob | None = None
+        self._survey_due = self._frozen = self._refused = False
+        self._rest = QTimer(self)
+        self._rest.setSingleShot(True)
+        self._rest.setInterval(_REST)
+        self._rest.timeout.connect(self._begin_survey)
+        self._make_parts()
+        self._lay_out()
+        self.source.changed.connect(self._follow_source)
+        self.form.changed.connect(self._follow_settings)
+        self.advanced_form.changed.connect(self._follow_settings)
+        self.browse.clicked.connect(self._ask_out)
+        self.follow_specimens()
+
+    # ---------------------------------------------------------------------------------- what was chosen
+
+    def settings(self) -> TrainSettings:
+        """Return the settings that the form shows.
+
+        Raises
+        ------
+        SettingsError
+        """
+        return read_forms(TrainSettings, self.form, self.advanced_form)
+
+    def what(self) -> jobs.Source:
+        """Return what to train on."""
+        if self.source.path is not None:
+            return jobs.Source(path=self.source.path, channel_names=preferred_names())
+        if not len(self.session):
+            return jobs.Source()
+        return jobs.Source(self.session.labelled(), channel_names=self.session.locate(0)[0].channel_names)
+
+    def out_path(self) -> Path:
+        """Return where to save the classifier.
+
+        Raises
+        ------
+        SettingsError
+        """
+        return jobs.checked_path(self.out.text())
+
+    def freeze(self, frozen: bool) -> None:
+        """Hold still while a run shows its own plan and scores here, and look anew afterwards if asked to."""
+        self._frozen = frozen
+        for part in (self.source, self.form.native, self.advanced_form.native, self.out, self.browse):
+            part.setEnabled(not frozen)
+
+    def follow_specimens(self) -> None:
+        """Count the labelled specimens that are open here."""
+        labelled = int((self.session.rows.label >= 0).sum())
+        self.source.set_labelled(labelled, len(self.session))
+        if self.source.path is None:
+            self._follow_source()
+
+    def show_plan(self, planned: Planned) -> None:
+        """Show the split and the weights, before a run or at its start."""
+        self.table.show_plan(planned)
+        self.caption.hide()
+
+    def show_scores(self, epoch: EpochDone) -> None:
+        """Show what the best epoch so far finds, and on which specimens."""
+        self.table.show_scores(epoch.scores)
+        self.caption.setText(
+            f"found: by epoch {epoch.epoch}, the best so far, on the specimens that chose it: expect less elsewhere"
+        )
+        self.caption.show()
+
+    # ---------------------------------------------------------------------------------- what it is made of
+
+    def _make_parts(self) -> None:
+        layout = preferred_layout()
+        self.source = SourceBox()
+        keep_wheel_away(self.source)
+        self.summary = wrapped("summary")
+        self.table = ClassTable()
+        self.caption = wrapped("caption")
+        self.caption.hide()
+        self.form = form_of(TrainSettings, UP_FRONT)
+        self.form.minutes.label = "time budget"
+        self.form.minutes.native.setSuffix(" min")
+        self.advanced_form = form_of(TrainSettings, [n for n in TrainSettings.model_fields if n not in UP_FRONT])
+        self.advanced_form.channels.value = layout.channels
+        self.advanced_form.channel_axis.value = layout.axis
+        for form in (self.form, self.advanced_form):
+            form.margins = (0, 0, 0, 0)
+        self.advanced = QCollapsible("Advanced", expandedIcon="▾", collapsedIcon="▸")
+        self.advanced.setObjectName("advanced")
+        self.advanced.addWidget(self.advanced_form.native)
+        self.out = QLineEdit()
+        self.out.setObjectName("out")
+        self.out.setToolTip("The file that the classifier is saved to; that of a stopped run, too.")
+        self.browse = QPushButton("Browse…")
+        self.browse.setObjectName("browse")
+        self.browse.setToolTip("Choose where to save the classifier.")
+
+    def _lay_out(self) -> None:
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(6)
+        column.addLayout(_row("Train on", self.source))
+        for part in (self.summary, self.table, self.caption, self.form.native, self.advanced):
+            column.addWidget(part)
+        column.addLayout(_row("Save to", self.out, self.browse))
+        self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
+
+    def showEvent(self, event: QShowEvent) -> None:
+        """Align the two forms, now that the theme has given them their font."""
+        super().showEvent(event)
+        align_labels(self.form, self.advanced_form)
+
+    # -------------------------------------------------------------------------------------------- surveys
+
+    def _follow_source(self) -> None:
+        """Suggest where to save, next to the data, and survey what was chosen."""
+        folder = self._folder()
+        if folder is not None and not self.out.isModified():
+            self.out.setText(str(folder / f"classifier{jobs.SUFFIX}"))
+        self._rest.start()
+
+    def _follow_settings(self) -> None:
+        self._rest.start()
+
+    def _folder(self) -> Path | None:
+        path = self.source.path
+        if path is not None:
+            return path if path.is_dir() else path.parent
+        return self.session.locate(0)[0].manifest.root if len(self.session) else None
+
+    def _begin_survey(self) -> None:
+        """Look at the classes, split and weights; one survey at a time, the last change wins."""
+        if self._frozen:
+            return
+        if self._survey is not None:
+            self._survey_due = True
+            return
+        try:
+            settings = self.settings()
+        except SettingsError as problem:
+            self._refuse(str(problem))
+            return
+        if self.source.path is None and not (self.session.rows.label >= 0).any():
+            self.table.show_counts((), ())
+            self._refuse("")
+            some = "Label some of the open specimens" if len(self.session) else "Open specimens and label some"
+            self.summary.setText(f"{some}, or choose a manifest or a folder to train on.")
+            return
+        self._survey = start(
+            jobs.survey(self.what(), settings),
+            parent=self,
+            name="Look at the specimens",
+            on_event=self._show_counts,
+            on_result=self._show_survey,
+            on_finished=self._end_survey,
+            quiet=True,
+        )
+
+    def _show_counts(self, event: Event) -> None:
+        if not isinstance(event, jobs.Counted) or self._frozen:
+            return
+        self.table.show_counts(event.classes, event.counts)
+        self.caption.hide()
+        self.summary.setText(event.sentence)
+
+    def _show_survey(self, found: jobs.Survey) -> None:
+        if self._frozen:
+            return
+        if found.planned is not None:
+            self.show_plan(found.planned)
+        self._refuse(found.refusal)
+        if not found.refusal:
+            self.told.emit(" ".join(found.notes), False)
+
+    def _end_survey(self) -> None:
+        self._survey = None
+        if self._survey_due:
+            self._survey_due = False
+            self._begin_survey()
+
+    def _refuse(self, sentence: str) -> None:
+        """Show why a run could not start, or take that back."""
+        if sentence or self._refused:
+            self.told.emit(sentence, True)
+        self._refused = bool(sentence)
+
+    def _ask_out(self) -> None:
+        chosen, _ = QFileDialog.getSaveFileName(
+            self,
+            "Save the classifier to",
+            self.out.text(),
+            FILES,
+            options=QFileDialog.Option.DontConfirmOverwrite,  # asked when a run starts
+        )
+        if chosen:
+            self.out.setText(chosen)
+            self.out.setModified(True)
+
+
+def _row(words: str, *parts: QWidget) -> QHBoxLayout:
+    row = QHBoxLayout()
+    row.addWidget(QLabel(words))
+    for part in parts:
+        row.addWidget(part, 0 if isinstance(part, QPushButton) else 1)
+    return row

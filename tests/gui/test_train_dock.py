@@ -1,0 +1,406 @@
+"""The dock "Train classifier" in a real window, driven by clicks, and the forms that it is made of."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("napari")
+from pydantic import Field
+from qtpy.QtCore import Qt, QThreadPool, QTimer
+from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
+
+from napari_ctc.data.drawn import CHANNELS, write_drawn
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.errors import SettingsError
+from napari_ctc.events import run
+from napari_ctc.gui import train_setup
+from napari_ctc.gui.forms import fill_form, form_of, read_forms
+from napari_ctc.gui.layers import add_stack
+from napari_ctc.gui.session import session_of
+from napari_ctc.gui.train_dock import clock
+from napari_ctc.settings import TrainSettings
+
+TIME = 60_000
+
+
+@pytest.fixture(autouse=True)
+def strict(monkeypatch):
+    monkeypatch.setenv("NAPARI_STRICT_QT", "1")
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """A folder of 40 drawn specimens of 32 pixels with its manifest.csv."""
+    folder = tmp_path_factory.mktemp("train") / "specimens"
+    run(write_drawn(folder, 40, seed=2, size=32, shares=(0.5, 0.3, 0.2)))
+    return folder
+
+
+@pytest.fixture
+def manifest(drawn):
+    return Manifest.open(drawn / "manifest.csv")
+
+
+@pytest.fixture
+def small_classifier(manifest, tmp_path):
+    """A classifier file from one epoch."""
+    from napari_ctc.learn.training import train
+
+    path = tmp_path / "small.safetensors"
+    settings = TrainSettings(epochs=1, size=24, augment=False, device="cpu", precision="float32", seed=5)
+    run(train(manifest, settings, path, channel_names=CHANNELS))
+    return path
+
+
+class Driver:
+    """A window with the dock in it, and the clicks of a person."""
+
+    def __init__(self, viewer, qtbot, out):
+        self.viewer, self.qtbot = viewer, qtbot
+        self.dock, self.widget = viewer.window.add_plugin_dock_widget("napari-ctc", "Train classifier")
+        self.session = session_of(viewer)
+        self.out = out
+        self.widget.setup.out.setText(str(out))
+        self.widget.setup.out.setModified(True)
+        self.set(size=24, augment=False, device="cpu", precision="float32", epochs=2, batch_size=16)
+
+    def set(self, **settings):
+        for name, value in settings.items():
+            form = self.widget.setup.form if name in train_setup.UP_FRONT else self.widget.setup.advanced_form
+            form[name].value = value
+
+    def part(self, name, kind=QWidget):
+        return self.widget.findChild(kind, name)
+
+    def click(self, name):
+        self.qtbot.mouseClick(self.part(name, QPushButton), Qt.MouseButton.LeftButton)
+
+    def until(self, test):
+        self.qtbot.waitUntil(lambda: bool(test()), timeout=TIME)
+
+    def until_idle(self):
+        self.until(lambda: self.part("train").isEnabled())
+
+    @property
+    def message(self):
+        return self.part("message").text()
+
+    def cells(self, column):
+        table = self.part("classes")
+        return [table.item(row, column).text() for row in range(table.rowCount())]
+
+
+@pytest.fixture
+def driver(make_napari_viewer, qtbot, manifest, tmp_path):
+    viewer = make_napari_viewer()
+    add_stack(viewer, manifest, CHANNELS)
+    return Driver(viewer, qtbot, tmp_path / "trained.safetensors")
+
+
+def no_thread_left():
+    return QThreadPool.globalInstance().activeThreadCount() == 0
+
+
+# ------------------------------------------------------------------------------------- before a run
+
+
+def test_classes_weights_and_the_majority_guess_stand_there_before_training(driver):
+    driver.until(lambda: driver.cells(3) and all(driver.cells(3)))
+    assert driver.part("train_on").currentText() == "labelled here: 40 of 40"
+    assert "leukocyte 20" in driver.part("summary").text()
+    assert "always saying leukocyte: accuracy 0.50, balanced accuracy 0.33" in driver.part("summary").text()
+    assert driver.cells(0) == ["debris", "leukocyte", "tumour cell"]
+    parts = [int(a) + int(b) for a, b in zip(driver.cells(1), driver.cells(2), strict=True)]
+    assert parts == [12, 20, 8]
+    weights = [float(text) for text in driver.cells(3)]
+    assert weights[2] > weights[0] > weights[1]
+    assert driver.cells(4) == ["", "", ""]
+    assert not driver.part("stop").isEnabled()
+
+
+def test_without_specimens_the_dock_says_what_to_do(make_napari_viewer, qtbot, tmp_path):
+    driver = Driver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
+    driver.until(lambda: driver.part("summary").text())
+    assert "Open specimens" in driver.part("summary").text()
+    driver.click("train")
+    driver.until_idle()
+    driver.until(lambda: "nothing to train on" in driver.message)
+    assert not driver.out.exists()
+
+
+def test_the_count_of_labelled_specimens_follows_the_layers(driver):
+    driver.viewer.layers.clear()
+    assert driver.part("train_on").currentText() == "labelled here: 0 of 0"
+
+
+def test_a_manifest_and_a_folder_of_classes_can_be_chosen(driver, drawn, manifest, tmp_path, monkeypatch):
+    folder = tmp_path / "classes"
+    for row, (key, label) in enumerate(zip(manifest.keys, manifest.table["label"], strict=True)):
+        (folder / label).mkdir(parents=True, exist_ok=True)
+        (folder / label / f"{row}.npy").write_bytes((drawn / key).read_bytes())
+    source = driver.part("train_on")
+    monkeypatch.setattr(QFileDialog, "getExistingDirectory", lambda *_: str(folder))
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: ("", ""))
+    driver.part("out").setModified(False)
+    source.setCurrentIndex(2)
+    source.activated.emit(2)
+    assert driver.part("out").text() == str(folder / "classifier.safetensors")
+    driver.viewer.layers.clear()  # so that what is shown can only come from the folder
+    driver.until(lambda: driver.cells(3) and all(driver.cells(3)))
+    assert driver.cells(0) == ["debris", "leukocyte", "tumour cell"]
+    source.setCurrentIndex(1)
+    source.activated.emit(1)  # the dialog is cancelled
+    assert source.currentIndex() == 2
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(drawn / "manifest.csv"), ""))
+    source.activated.emit(1)
+    assert source.currentText().startswith("manifest.csv")
+    assert driver.widget.setup.what().path == drawn / "manifest.csv"
+
+
+def test_refused_settings_are_said_in_words_and_nothing_starts(driver):
+    driver.set(batch_size=4000)
+    driver.until(lambda: "batch of 4000" in driver.message)
+    driver.click("train")
+    driver.until_idle()
+    driver.until(lambda: "batch of 4000" in driver.message)
+    assert driver.message.endswith("to have it chosen.")
+    assert "color" in driver.part("message").styleSheet()
+    assert not driver.out.exists()
+    driver.set(batch_size=16)
+    driver.until(lambda: "batch" not in driver.message)
+
+
+def test_a_place_that_cannot_be_saved_to_is_refused_before_the_run(driver, tmp_path):
+    driver.part("out").setText(str(tmp_path / "nowhere" / "c.safetensors"))
+    driver.click("train")
+    assert "does not exist" in driver.message
+    assert driver.part("train").isEnabled()
+
+
+def test_an_existing_file_is_replaced_only_when_the_person_agrees(driver, monkeypatch):
+    driver.out.write_bytes(b"precious")
+    asked = []
+
+    def answer(*args):
+        asked.append(args[2])
+        return QMessageBox.StandardButton.No
+
+    monkeypatch.setattr(QMessageBox, "question", answer)
+    driver.click("train")
+    assert "trained.safetensors exists already" in asked[0]
+    assert driver.part("train").isEnabled()
+    assert driver.out.read_bytes() == b"precious"
+
+
+# ------------------------------------------------------------------------------------------- a run
+
+
+def test_training_by_clicks_ends_in_a_saved_classifier_that_is_in_use(driver):
+    ticks = []
+    timer = QTimer(driver.widget)
+    timer.timeout.connect(lambda: ticks.append(1))
+    timer.start(10)
+    driver.click("train")
+    assert driver.part("stop").isEnabled()
+    assert not driver.part("train").isEnabled()
+    driver.until(lambda: "epoch 1 of 2" in driver.part("time_left").text())
+    driver.until_idle()
+    timer.stop()
+    assert len(ticks) > 20
+    classifier = driver.session.classifier
+    assert classifier.classes == ("debris", "leukocyte", "tumour cell")
+    assert classifier.channels == CHANNELS
+    assert driver.session.classifier_path == driver.out
+    assert driver.message.startswith("Finished; epoch")
+    assert f"24 px, trained {classifier.created[11:13]}"[:14] in driver.part("classifier").text()
+    assert classifier.short in driver.part("classifier").text()
+    assert all(" of " in text for text in driver.cells(4))
+    assert "chose it" in driver.part("caption").text()
+    curves = driver.part("curves")
+    assert [len(line.getData()[0]) for line in curves.loss.listDataItems()] == [2, 2]
+    assert [line.name() for line in curves.recall.listDataItems()] == list(classifier.classes)
+    from napari_ctc.learn.classifier import load_classifier
+
+    assert load_classifier(driver.out).digest == classifier.digest
+
+
+def test_stop_keeps_the_best_epoch_so_far(driver):
+    driver.set(epochs=5000)
+    driver.click("train")
+    driver.until(lambda: "Best epoch so far" in driver.message)
+    driver.click("stop")
+    driver.until_idle()
+    assert driver.session.classifier.stopped
+    assert driver.message.startswith("Stopped at epoch ")
+    assert "is kept" in driver.message
+    assert driver.out.exists()
+
+
+def test_a_run_stopped_before_its_first_epoch_changes_nothing(driver, small_classifier):
+    from napari_ctc.learn.classifier import load_classifier
+
+    driver.session.use(load_classifier(small_classifier), small_classifier)
+    before = driver.session.classifier
+    driver.set(epochs=5000)
+    driver.click("train")
+    driver.click("stop")
+    driver.until_idle()
+    assert driver.session.classifier is before
+    assert driver.message == "Stopped before the first epoch ended: nothing was saved or replaced."
+    assert not driver.out.exists()
+
+
+def test_too_little_memory_is_said_and_leaves_the_dock_and_the_classifier_as_they_were(
+    driver, small_classifier, monkeypatch
+):
+    import torch
+
+    from napari_ctc.learn.classifier import load_classifier
+
+    driver.session.use(load_classifier(small_classifier), small_classifier)
+    before = driver.session.classifier
+
+    def runs_out(*_, **__):
+        raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.functional, "cross_entropy", runs_out)
+        driver.click("train")
+        driver.until_idle()
+    assert "out of memory" in driver.message
+    assert "The classifier in use stays." in driver.message
+    assert driver.session.classifier is before
+    assert not driver.out.exists()
+    driver.click("train")
+    driver.until_idle()
+    assert driver.message.startswith("Finished")
+    assert driver.session.classifier is not before
+
+
+@pytest.mark.parametrize("what", ["dock", "viewer"])
+def test_closing_mid_run_leaves_no_running_worker(driver, what, qtbot):
+    driver.set(epochs=5000)
+    driver.click("train")
+    driver.until(lambda: "epoch" in driver.part("time_left").text())
+    if what == "dock":
+        driver.dock.destroyOnClose()
+    else:
+        driver.viewer.close()
+    qtbot.waitUntil(no_thread_left, timeout=TIME)
+
+
+# ------------------------------------------------------------------------------ the classifier's file
+
+
+def test_a_classifier_is_loaded_and_saved_under_another_name(driver, small_classifier, tmp_path, monkeypatch):
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(small_classifier), ""))
+    driver.click("load")
+    driver.until(lambda: driver.session.classifier is not None)
+    assert "Loaded small.safetensors" in driver.message
+    assert driver.part("classifier").text().startswith("In use: compact, 3 classes")
+    other = tmp_path / "other"
+    monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_: (str(other), ""))
+    driver.click("save_as")
+    driver.until(lambda: "Saved as" in driver.message)
+    assert other.with_suffix(".safetensors").read_bytes() == small_classifier.read_bytes()
+
+
+def test_a_file_of_another_kind_is_refused_in_words(driver, tmp_path, monkeypatch):
+    wrong = tmp_path / "notes.safetensors"
+    wrong.write_text("no classifier")
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(wrong), ""))
+    driver.click("load")
+    driver.until(lambda: "notes.safetensors" in driver.message and "not a classifier" in driver.message)
+    assert driver.session.classifier is None
+
+
+def test_a_classifier_of_another_channel_count_is_refused_in_words(driver, small_classifier, monkeypatch):
+    driver.session.rows.channels[:] = 2
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(small_classifier), ""))
+    driver.click("load")
+    driver.until(lambda: "is a classifier of 4 channels" in driver.message)
+    assert driver.session.classifier is None
+
+
+# ------------------------------------------------------------------------------------------- its looks
+
+
+def test_the_dock_leaves_room_for_the_canvas_and_follows_the_theme(driver):
+    assert driver.widget.sizeHint().width() <= 420
+    assert driver.widget.setup.parentWidget().minimumSizeHint().width() <= 420
+    backgrounds = set()
+    for theme in ("dark", "light"):
+        driver.viewer.theme = theme
+        backgrounds.add(driver.part("curves").loss.backgroundBrush().color().name())
+    assert len(backgrounds) == 2
+
+
+def test_each_button_and_box_has_a_tooltip(driver):
+    for name in ("train", "stop", "load", "save_as", "browse", "train_on", "out", *TrainSettings.model_fields):
+        assert driver.part(name).toolTip(), name
+
+
+def test_importing_the_dock_loads_no_torch():
+    code = "import sys, napari_ctc.gui.train_dock; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_time_left_is_written_as_on_a_clock():
+    assert clock(41.2) == "0:41"
+    assert clock(3723) == "1:02:03"
+    assert clock(float("nan")) == "some time"
+
+
+# ------------------------------------------------------------------------------------------- the forms
+
+
+class MoreSettings(TrainSettings):
+    sharpness: float = Field(0.25, ge=0.0, le=2.0, description="How sharp.")
+
+
+def test_a_new_setting_appears_in_the_dock_by_itself(make_napari_viewer, qtbot, tmp_path, monkeypatch):
+    monkeypatch.setattr(train_setup, "TrainSettings", MoreSettings)
+    driver = Driver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
+    driver.set(sharpness=0.75)
+    assert driver.part("sharpness").toolTip() == "How sharp."
+    assert driver.widget.setup.settings().sharpness == 0.75
+
+
+def test_the_form_gives_back_the_settings_that_it_was_given(qapp):
+    settings = TrainSettings(
+        network="seed", epochs=7000, seed=2**31 - 1, learning_rate=2e-6, minutes=2.5, augment=False, channels=3
+    )
+    form = form_of(TrainSettings)
+    assert read_forms(TrainSettings, form) == TrainSettings()
+    fill_form(form, settings)
+    assert read_forms(TrainSettings, form) == settings
+
+
+def test_the_form_shows_a_word_for_a_zero_that_chooses(qapp):
+    form = form_of(TrainSettings, ["epochs", "minutes", "seed"])
+    assert form.epochs.native.text() == "automatic"
+    assert form.minutes.native.text() == "no limit"
+    assert form.seed.native.text() == "0"
+
+
+def test_a_setting_out_of_bounds_is_refused_in_words(qapp):
+    form = form_of(TrainSettings, ["learning_rate"])
+    form.learning_rate.value = "7"
+    with pytest.raises(SettingsError, match=r"'learning rate' cannot be '7': input should be less than or equal"):
+        read_forms(TrainSettings, form)
+
+
+def test_a_number_without_bounds_is_a_mistake_of_the_programmer(qapp):
+    class Loose(TrainSettings):
+        many: int = 3
+
+    with pytest.raises(TypeError, match="needs both bounds"):
+        form_of(Loose)
+
+
+def test_the_suffix_of_a_classifier_file_is_added(tmp_path):
+    from napari_ctc.gui.train_jobs import checked_path
+
+    assert checked_path(f" {tmp_path / 'mine.v2'} ") == Path(tmp_path / "mine.v2.safetensors")
