@@ -357,6 +357,8 @@ class Session:
         if viewer is None or not self._stacks:
             return NOT_KNOWN
         own = [layer for layer in viewer.layers if _stack_of(layer) is not None]
+        if not own:  # deselected before the list of layers says that it is removed
+            return NOT_KNOWN
         active = viewer.layers.selection.active
         layer = active if active in own else ([one for one in own if one.visible] or own)[-1]
         stack = _stack_of(layer)
