@@ -112,7 +112,10 @@ def _clouds(rng: np.random.Generator, size: int, knots: int) -> Image:
     """Smooth noise (size, size) of about unit spread, with features of a `knots`-th of the side."""
     weights = _spline(size, knots)
     knotted = rng.standard_normal((knots, knots), dtype=np.float32)
-    clouds: Image = np.matmul(np.matmul(weights, knotted), weights.T)
+    across = np.matmul(knotted, weights.T)
+    clouds = np.empty((size, size), np.float32)
+    for row in range(0, size, 16):  # so small that BLAS starts no threads, which would wait for busy cores: 20 x
+        np.matmul(weights[row : row + 16], across, out=clouds[row : row + 16])
     return 2 * clouds  # the spline halves the spread along each axis, more or less
 
 

@@ -22,7 +22,7 @@ def classify_specimens(viewer: Viewer) -> None:
 
     A dock that is open, or that the person put elsewhere once, stays where it is.
     """
-    window = viewer.window
+    window = getattr(viewer, "__wrapped__", viewer).window  # a command gets the viewer behind a proxy
     known = {*window.dock_widgets, *get_settings().application.plugin_widget_positions}
     predicted, _ = window.add_plugin_dock_widget(PLUGIN, "Predicted classes")
     train, _ = window.add_plugin_dock_widget(PLUGIN, "Train classifier")

@@ -111,7 +111,8 @@ def make_default_reader(on: bool = True) -> None:
 
 def open_specimens(viewer: Viewer) -> OpenDialog:
     """Show the dialog of File > IO Utilities > Open specimens…."""
-    dialog = OpenDialog(viewer, QApplication.activeWindow())
+    viewer = getattr(viewer, "__wrapped__", viewer)  # a command gets the viewer behind a proxy
+    dialog = OpenDialog(viewer, viewer.window._qt_window)  # noqa: SLF001 - for napari's looks, and to close with it
     dialog.open()
     return dialog
 
