@@ -54,6 +54,4 @@ def write_whole(path: Path, content: bytes) -> None:
 
 def _sentence(path: Path, problem: OSError) -> str:
     why = problem.strerror or str(problem)
-    return (
-        f"{path} cannot be written: {why}. Choose another place, or free space and check your rights there."
-    )
+    return f"{path} cannot be written: {why}. Choose another place, or free space and check your rights there."
