@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_ctc.errors import SpecimenError, Stopped
 from napari_ctc.events import Said, StepDone
-from napari_ctc.gui.jobs import close_with_dock, start
+from napari_ctc.gui.jobs import RunningJob, close_with_dock, start
 
 TIME = 5000
 
@@ -257,3 +257,12 @@ def test_napari_asks_by_the_jobs_name_before_it_closes(listener, qtbot, make_nap
     assert "_pump" not in status
     job.stop()
     qtbot.waitUntil(lambda: listener.usable, timeout=TIME)
+
+
+def test_jobs_that_ended_leave_nothing_behind(listener, qtbot):
+    for _ in range(5):
+        listener.go(count_to(2))
+        qtbot.waitUntil(lambda: listener.usable, timeout=TIME)
+    qtbot.waitUntil(lambda: len(listener.findChildren(RunningJob)) == 0, timeout=TIME)
+    assert not listener.job.running
+    listener.job.stop()  # too late, and harmless

@@ -1,5 +1,6 @@
 """The dock "Train classifier" in a real window, driven by clicks, and the forms that it is made of."""
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -19,7 +20,7 @@ from napari_ctc.gui import train_setup
 from napari_ctc.gui.forms import fill_form, form_of, read_forms
 from napari_ctc.gui.layers import add_stack
 from napari_ctc.gui.session import session_of
-from napari_ctc.gui.train_dock import clock
+from napari_ctc.gui.train_parts import clock
 from napari_ctc.settings import TrainSettings
 
 TIME = 60_000
@@ -224,6 +225,19 @@ def test_training_by_clicks_ends_in_a_saved_classifier_that_is_in_use(driver):
     from napari_ctc.learn.classifier import load_classifier
 
     assert load_classifier(driver.out).digest == classifier.digest
+
+
+def test_specimens_that_cannot_be_read_are_left_out_and_told(make_napari_viewer, qtbot, drawn, tmp_path):
+    folder = tmp_path / "torn"
+    shutil.copytree(drawn, folder)
+    driver = Driver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
+    Path(folder / Manifest.open(folder / "manifest.csv").keys[0]).write_bytes(b"")
+    driver.part("train_on").set_path(folder / "manifest.csv")
+    driver.click("train")
+    driver.until_idle()
+    assert driver.message.startswith("Finished")
+    assert "could not be read: 1." in driver.message
+    assert "is empty (0 bytes)" in driver.message
 
 
 def test_stop_keeps_the_best_epoch_so_far(driver):

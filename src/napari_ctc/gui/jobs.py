@@ -11,6 +11,7 @@ import logging
 import threading
 import time
 import traceback
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -103,9 +104,9 @@ class RunningJob(QObject):
         self._progress = None if quiet else progress(total=0, desc=name)
         self._painted = 0.0
         self._painting = False
-        parent.destroyed.connect(self.worker.stop_request.set)
-        if (dock := _dock_of(parent)) is not None:
-            dock.destroyed.connect(self.worker.stop_request.set)
+        self._owners = [owner for owner in (parent, _dock_of(parent)) if owner is not None]
+        for owner in self._owners:
+            owner.destroyed.connect(self.worker.stop_request.set)
 
     def stop(self) -> None:
         """Ask the job to end at its next event with what it has."""
@@ -145,7 +146,13 @@ class RunningJob(QObject):
             notification_manager.receive_error(type(error), error, error.__traceback__)
 
     def _end(self) -> None:
+        """Leave nothing behind: a dock may start thousands of jobs."""
         self.running = False
+        for owner in self._owners:
+            with suppress(RuntimeError):  # it is gone already
+                owner.destroyed.disconnect(self.worker.stop_request.set)
+        self._owners.clear()
+        self.deleteLater()
 
 
 class JobWorker(GeneratorWorker):

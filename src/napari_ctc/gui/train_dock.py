@@ -6,7 +6,6 @@ jobs that carry it are in `train_jobs`.
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,11 +24,11 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ctc.errors import CTCError, SettingsError
-from napari_ctc.events import EpochDone, Event, Planned, Said, Saved, StepDone
+from napari_ctc.events import EpochDone, Event, Planned, Said, Saved, Skipped, StepDone
 from napari_ctc.gui import train_jobs as jobs
 from napari_ctc.gui.jobs import RunningJob, close_with_dock, start
 from napari_ctc.gui.session import session_of
-from napari_ctc.gui.train_parts import ClassifierBox, wrapped
+from napari_ctc.gui.train_parts import ClassifierBox, clock, wrapped
 from napari_ctc.gui.train_plots import TrainCurves
 from napari_ctc.gui.train_setup import TrainSetup
 
@@ -57,6 +56,7 @@ class TrainDock(QWidget):
         self._run: RunningJob | None = None
         self._out = Path()
         self._best_epoch = self._last_epoch = 0
+        self._skipped: list[str] = []  # why specimens of the run could not be read
         self._make_parts()
         self._lay_out()
         self._connect()
@@ -147,6 +147,7 @@ class TrainDock(QWidget):
         self._say("Getting ready…")
         self._out = out
         self._best_epoch = self._last_epoch = 0
+        self._skipped.clear()
         self._run = start(
             jobs.fit(self.setup.what(), settings, out),
             parent=self,
@@ -162,7 +163,7 @@ class TrainDock(QWidget):
         answer = QMessageBox.question(
             self,
             "Replace the classifier?",
-            f"{out.name} exists already. Replace it when the run ends? Until then it stays as it is.",
+            f"{out.name} exists already. Replace it? It stays as it is until the new one is complete.",
         )
         return bool(answer == QMessageBox.StandardButton.Yes)
 
@@ -185,6 +186,8 @@ class TrainDock(QWidget):
                 self._show_epoch(event)
         elif isinstance(event, Said):
             self._say(event.text, wrong=event.warning)
+        elif isinstance(event, Skipped):
+            self._skipped.append(event.reason)
         elif isinstance(event, Saved):
             self._say(f"Saved {event.path}.")
 
@@ -214,7 +217,10 @@ class TrainDock(QWidget):
         self._session.use(classifier, self._out)
         ended = f"Stopped at epoch {self._last_epoch}" if classifier.stopped else "Finished"
         best = f"; epoch {self._best_epoch} was the best and is kept" if self._best_epoch else ""
-        self._say(f"{ended}{best}. Saved as {self._out.name}, and in use.")
+        told = f"{ended}{best}. Saved as {self._out.name}, and in use."
+        if self._skipped:
+            told += f" Left out, since they could not be read: {len(self._skipped):,}. {self._skipped[0]}"
+        self._say(told)
 
     def _show_error(self, error: Exception) -> None:
         told = str(error) if isinstance(error, CTCError) else f"Something went wrong: {error!r}."
@@ -247,11 +253,13 @@ class TrainDock(QWidget):
         if self._session.classifier is None:
             return
         try:
-            path = jobs.checked_path(str(path))
+            out = jobs.checked_path(str(path))
         except SettingsError as problem:
             self._say(str(problem), wrong=True)
             return
-        self._begin_file_job(jobs.save(self._session.classifier, path), "Save the classifier", self._take_saved)
+        if out != path and out.exists() and not self._may_replace(out):  # the dialog asked about `path` only
+            return
+        self._begin_file_job(jobs.save(self._session.classifier, out), "Save the classifier", self._take_saved)
 
     def _begin_file_job(self, job: Any, name: str, on_result: Any) -> None:
         start(
@@ -289,12 +297,3 @@ class TrainDock(QWidget):
         theme = get_theme(self._viewer.theme)
         self.curves.set_colours(theme.background.as_hex(), theme.text.as_hex())
         self._colour_message()
-
-
-def clock(seconds: float) -> str:
-    """Write seconds as 0:41 or 1:02:03; "some time" while there is no estimate."""
-    if not math.isfinite(seconds):
-        return "some time"
-    whole = max(0, round(seconds))
-    hours, minutes = divmod(whole // 60, 60)
-    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

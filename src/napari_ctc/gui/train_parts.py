@@ -5,6 +5,7 @@ Each shows one thing and says by a signal what was asked of it; the dock decides
 
 from __future__ import annotations
 
+import math
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -242,3 +243,12 @@ def wrapped(name: str) -> QLabel:
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
     return label
+
+
+def clock(seconds: float) -> str:
+    """Write seconds as 0:41 or 1:02:03; "some time" while there is no estimate."""
+    if not math.isfinite(seconds):
+        return "some time"
+    whole = max(0, round(seconds))
+    hours, minutes = divmod(whole // 60, 60)
+    return f"{hours}:{minutes:02}:{whole % 60:02}" if hours else f"{minutes}:{whole % 60:02}"

@@ -98,8 +98,12 @@ class TrainSetup(QWidget):
         return jobs.checked_path(self.out.text())
 
     def freeze(self, frozen: bool) -> None:
-        """Hold still while a run shows its own plan and scores here, and look anew afterwards if asked to."""
+        """Hold still while a run shows its own plan and scores here, and look at later changes afterwards."""
         self._frozen = frozen
+        if frozen:
+            self._rest.stop()
+        elif self._survey_due:
+            self._rest.start()
         for part in (self.source, self.form.native, self.advanced_form.native, self.out, self.browse):
             part.setEnabled(not frozen)
 
@@ -119,7 +123,8 @@ class TrainSetup(QWidget):
         """Show what the best epoch so far finds, and on which specimens."""
         self.table.show_scores(epoch.scores)
         self.caption.setText(
-            f"found: by epoch {epoch.epoch}, the best so far, on the specimens that chose it: expect less elsewhere"
+            f"found: by epoch {epoch.epoch}, the best so far, on the specimens that chose it. "
+            f"Expect less elsewhere."
         )
         self.caption.show()
 
@@ -186,10 +191,8 @@ class TrainSetup(QWidget):
 
     def _begin_survey(self) -> None:
         """Look at the classes, split and weights; one survey at a time, the last change wins."""
-        if self._frozen:
-            return
-        if self._survey is not None:
-            self._survey_due = True
+        self._survey_due = self._frozen or self._survey is not None
+        if self._survey_due:
             return
         try:
             settings = self.settings()
@@ -225,13 +228,12 @@ class TrainSetup(QWidget):
         if found.planned is not None:
             self.show_plan(found.planned)
         self._refuse(found.refusal)
-        if not found.refusal:
+        if found.notes and not found.refusal:
             self.told.emit(" ".join(found.notes), False)
 
     def _end_survey(self) -> None:
         self._survey = None
         if self._survey_due:
-            self._survey_due = False
             self._begin_survey()
 
     def _refuse(self, sentence: str) -> None:
