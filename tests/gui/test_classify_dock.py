@@ -1,0 +1,207 @@
+"""The dock "Classify folder" in a real window: from a folder with a broken file to a table and to the viewer."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+pytest.importorskip("napari")
+from qtpy.QtCore import Qt, QThreadPool
+from qtpy.QtWidgets import QPushButton
+
+from napari_ctc.data.predictions import Predictions, columns
+from napari_ctc.gui.classify_jobs import worth_looking_at
+from napari_ctc.gui.rows import Status
+
+TIME = 60_000
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def dock(viewer):
+    return viewer.window.add_plugin_dock_widget("napari-ctc", "Classify folder")[1]
+
+
+@pytest.fixture
+def classifier_file(tiny_classifier, tmp_path):
+    path = tmp_path / "tiny.safetensors"
+    tiny_classifier.save(path)
+    return path
+
+
+def press(qtbot, dock, name):
+    button = dock.findChild(QPushButton, name)
+    assert button.isEnabled(), button.toolTip()
+    qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
+
+
+def finished(qtbot, dock):
+    qtbot.waitUntil(lambda: dock.running is None, timeout=TIME)
+    qtbot.wait(20)
+
+
+def broken_one(folder):
+    path = sorted((folder / "slide_2").glob("*.npy"))[0]
+    path.write_bytes(path.read_bytes()[:300])
+    return f"slide_2/{path.name}"
+
+
+def test_nothing_can_be_classified_before_all_is_chosen(dock, drawn_folder, tiny_classifier, qtbot):
+    button = dock.findChild(QPushButton, "classifyButton")
+    assert not button.isEnabled()
+    assert "Choose what to classify" in button.toolTip()
+    qtbot.keyClicks(dock.form.input, str(drawn_folder))
+    assert "classifier" in button.toolTip()
+    dock.session.classifier = tiny_classifier
+    assert button.isEnabled()
+    dock.form.output.setText("table.xlsx")
+    assert not button.isEnabled()
+    assert ".csv or .parquet" in button.toolTip()
+
+
+def test_a_folder_with_a_broken_file_is_classified_and_opened(
+    viewer, dock, own_folder, classifier_file, tiny_classifier, qtbot
+):
+    broken = broken_one(own_folder)
+    (own_folder / "manifest.csv").unlink()  # the folders are the sources then
+    dock.form.ask_folder = lambda: str(own_folder)
+    dock.form.ask_classifier = lambda: str(classifier_file)
+    press(qtbot, dock, "classifyFolderButton")
+    press(qtbot, dock, "classifyLoadButton")
+    qtbot.waitUntil(lambda: dock.session.classifier is not None, timeout=TIME)
+    qtbot.wait(50)
+    assert "tiny.safetensors" in dock.form.classifier.text()
+    out = own_folder / "predictions.csv"
+    assert dock.form.output.text() == str(out)
+    press(qtbot, dock, "classifyButton")
+    finished(qtbot, dock)
+
+    read = Predictions.read(out)
+    assert len(read) == 60
+    assert list(read.table["path"][read.table["error"] != ""]) == [broken]
+    assert "59 specimens" in dock.state.text()
+    assert dock.skipped.count() == 1
+    assert "cut short" in dock.skipped.item(0).text()
+    counts = dock.counts
+    shown = [int(counts.item(0, column).text()) for column in range(3)]
+    assert shown == list(read.counts.values())
+    assert counts.rowCount() == 9  # all of them, and 8 slides
+    by_slide = np.array([[int(counts.item(row, column).text()) for column in range(4)] for row in range(1, 9)])
+    assert by_slide.sum() == 60
+
+    press(qtbot, dock, "openInViewer")
+    session = dock.session
+    assert len(session) == 60
+    said = session.status.copy()
+    assert list(said[:-1]) == [Status.CURRENT] * 59
+    assert said[-1] == Status.FAILED
+    order = worth_looking_at(dock.predictions)
+    assert list(session.rows.name) == list(dock.predictions.table["path"].iloc[order])
+    assert session.rows.name[-1] == broken
+    counted = [read.counts[session.classes[code]] for code in session.rows.predicted[:-1]]
+    assert counted == sorted(counted)
+    assert viewer.dims.current_step[0] == 0
+    assert any("Predicted classes" in name for name in viewer.window.dock_widgets)
+    table = next(w for name, w in viewer.window.dock_widgets.items() if "Predicted classes" in name)
+    qtbot.wait(300)
+    assert table.background._classifying is None  # nothing is classified twice
+    exported = session.export_predictions()
+    np.testing.assert_allclose(exported.probabilities[:-1], dock.predictions.probabilities[order][:-1], atol=1e-6)
+    assert list(exported.table["sha256"][:-1]) == list(read.table["sha256"].iloc[order][:-1])
+
+
+def test_stopping_mid_run_keeps_what_is_done(dock, drawn_folder, tiny_classifier, qtbot, tmp_path, monkeypatch):
+    from napari_ctc.apply import inference
+
+    read = inference._read
+
+    def slowly(*arguments):
+        import time
+
+        time.sleep(0.3)
+        return read(*arguments)
+
+    monkeypatch.setattr(inference, "_read", slowly)
+    monkeypatch.setattr(inference, "READERS_AT_ONCE", 1)
+    dock.session.classifier = tiny_classifier
+    dock.form.input.setText(str(drawn_folder))
+    out = tmp_path / "some.parquet"
+    dock.form.output.setText(str(out))
+    press(qtbot, dock, "classifyButton")
+    qtbot.waitUntil(lambda: sum(dock.counts.counted.values()) > 0, timeout=TIME)
+    press(qtbot, dock, "classifyStop")
+    finished(qtbot, dock)
+    assert dock.state.text().startswith("Stopped:")
+    done = Predictions.read(out)
+    assert 0 < len(done) < 60
+    assert len(dock.predictions) == len(done)
+    assert dock.findChild(QPushButton, "classifyButton").isEnabled()
+    press(qtbot, dock, "openInViewer")
+    assert len(dock.session) == len(done)
+
+
+def test_an_input_that_is_none_is_told_and_leaves_the_dock_usable(dock, tiny_classifier, qtbot, tmp_path):
+    from napari.utils.notifications import notification_manager
+
+    dock.session.classifier = tiny_classifier
+    dock.form.input.setText(str(tmp_path / "nowhere"))
+    before = len(notification_manager.records)
+    press(qtbot, dock, "classifyButton")
+    finished(qtbot, dock)
+    assert "nowhere" in dock.state.text()
+    assert len(notification_manager.records) == before + 1
+    assert dock.findChild(QPushButton, "classifyButton").isEnabled()
+    assert not dock.open_button.isEnabled()
+
+
+def test_too_little_memory_is_told_and_leaves_the_dock_usable(
+    dock, drawn_folder, tiny_classifier, qtbot, monkeypatch
+):
+    from napari_ctc.apply import inference
+
+    def fail(*_):
+        raise RuntimeError("CUDA out of memory")
+
+    monkeypatch.setattr(inference, "_probabilities", fail)
+    dock.session.classifier = tiny_classifier
+    dock.form.input.setText(str(drawn_folder))
+    dock.form.output.setText("")
+    press(qtbot, dock, "classifyButton")
+    finished(qtbot, dock)
+    assert "out of memory" in dock.state.text()
+    assert dock.findChild(QPushButton, "classifyButton").isEnabled()
+
+
+def test_a_file_that_is_no_classifier_leaves_the_one_in_use(dock, tiny_classifier, qtbot, tmp_path):
+    path = tmp_path / "other.safetensors"
+    path.write_bytes(b"no classifier")
+    dock.session.classifier = tiny_classifier
+    dock.form.ask_classifier = lambda: str(path)
+    press(qtbot, dock, "classifyLoadButton")
+    qtbot.waitUntil(lambda: dock.form._loading is None, timeout=TIME)
+    assert dock.session.classifier is tiny_classifier
+    assert tiny_classifier.digest[:8] in dock.form.classifier.text()
+
+
+def test_closing_the_window_mid_run_leaves_no_worker(make_napari_viewer, drawn_folder, tiny_classifier, qtbot):
+    viewer = make_napari_viewer(show=True)
+    dock = viewer.window.add_plugin_dock_widget("napari-ctc", "Classify folder")[1]
+    dock.session.classifier = tiny_classifier
+    dock.form.input.setText(str(drawn_folder))
+    dock.form.output.setText("")
+    press(qtbot, dock, "classifyButton")
+    viewer.close()
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=TIME)
+
+
+def test_worth_looking_at_are_rare_classes_first_then_uncertain_ones_and_unreadable_last():
+    classes = ("debris", "tumour cell")
+    p = np.array([0.1, 0.9, 0.4, np.nan, 0.8, 0.2])  # of tumour cell
+    predicted = ["debris", "tumour cell", "debris", "", "tumour cell", "debris"]
+    table = pd.DataFrame({"path": list("abcdef"), "predicted": predicted, "p_debris": 1 - p, "p_tumour cell": p})
+    table = table.reindex(columns=columns(classes))
+    order = worth_looking_at(Predictions(table, ".", classes))
+    assert "".join(table["path"].iloc[order]) == "ebcfad"
