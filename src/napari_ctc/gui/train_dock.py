@@ -56,6 +56,7 @@ class TrainDock(QWidget):
         self._run: RunningJob | None = None
         self._out = Path()
         self._best_epoch = self._last_epoch = 0
+        self._of_setup = ""  # what the message line says of the setup, if anything
         self._skipped: list[str] = []  # why specimens of the run could not be read
         self._make_parts()
         self._lay_out()
@@ -112,7 +113,7 @@ class TrainDock(QWidget):
         return QSize(_WIDTH, 600)
 
     def _connect(self) -> None:
-        self.setup.told.connect(self._say)
+        self.setup.told.connect(self._say_of_setup)
         self.train.clicked.connect(self._begin_run)
         self.stop.clicked.connect(self._stop_run)
         self.classifier.load_asked.connect(self._load)
@@ -160,11 +161,8 @@ class TrainDock(QWidget):
         self._show_running(True)
 
     def _may_replace(self, out: Path) -> bool:
-        answer = QMessageBox.question(
-            self,
-            "Replace the classifier?",
-            f"{out.name} exists already. Replace it? It stays as it is until the new one is complete.",
-        )
+        asked = f"{out.name} exists already. Replace it? It stays as it is until the new one is complete."
+        answer = QMessageBox.question(self, "Replace the classifier?", asked)
         return bool(answer == QMessageBox.StandardButton.Yes)
 
     def _stop_run(self) -> None:
@@ -262,14 +260,8 @@ class TrainDock(QWidget):
         self._begin_file_job(jobs.save(self._session.classifier, out), "Save the classifier", self._take_saved)
 
     def _begin_file_job(self, job: Any, name: str, on_result: Any) -> None:
-        start(
-            job,
-            parent=self,
-            name=name,
-            on_event=self._follow_run,
-            on_result=on_result,
-            on_error=self._show_error,
-        )
+        shown = {"on_event": self._follow_run, "on_error": self._show_error}
+        start(job, parent=self, name=name, on_result=on_result, **shown)
 
     def _take_loaded(self, result: Any) -> None:
         classifier, path = result
@@ -283,6 +275,12 @@ class TrainDock(QWidget):
         self.classifier.show_classifier(self._session.classifier, self._session.classifier_path)
 
     # ---------------------------------------------------------------------------------------- its looks
+
+    def _say_of_setup(self, sentence: str, wrong: bool) -> None:
+        """Show what a survey found; unless it is a refusal, it displaces no news of a run or a file."""
+        if (wrong and sentence) or self.message.text() in ("", self._of_setup):
+            self._say(sentence, wrong)
+            self._of_setup = sentence
 
     def _say(self, sentence: str, wrong: bool = False) -> None:
         self.message.setProperty("wrong", wrong)
