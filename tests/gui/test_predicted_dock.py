@@ -216,6 +216,7 @@ def test_a_rewritten_file_is_stale_and_classified_again(viewer, dock, own_folder
     before = dock.session.rows.modified[4]
     viewer.dims.set_current_step(0, 4)  # the specimen that becomes current is looked at
     qtbot.waitUntil(lambda: dock.session.rows.modified[4] != before, timeout=TIME)
+    assert (np.asarray(viewer.layers[-1].data[4]) == specimen[::-1, :, 0]).all()
     assert seen[0] == Status.STALE
     assert seen[-1] == Status.CURRENT
 
@@ -235,6 +236,33 @@ def test_a_broken_file_fails_in_words_and_is_tried_again_when_mended(
     broken.write_bytes(good)
     dock.background.look()
     qtbot.waitUntil(lambda: dock.session.status[index] == Status.CURRENT, timeout=TIME)
+
+
+def test_a_failing_network_is_told_once_and_the_next_classifier_is_tried(
+    viewer, dock, drawn_folder, tiny_classifier, qtbot, monkeypatch
+):
+    from dataclasses import replace
+
+    from napari.utils.notifications import notification_manager
+
+    from napari_ctc.apply import inference
+
+    def fail(*_):
+        raise RuntimeError("CUDA out of memory")
+
+    open_folder(viewer, drawn_folder)
+    before = len(notification_manager.records)
+    with monkeypatch.context() as patch:
+        patch.setattr(inference, "_probabilities", fail)
+        dock.session.classifier = tiny_classifier
+        qtbot.waitUntil(lambda: "out of memory" in dock.message.text(), timeout=TIME)
+        qtbot.wait(200)
+    assert not dock.background.busy
+    assert len(notification_manager.records) == before + 1
+    dock.session.classifier = replace(tiny_classifier, digest="b" * 64)
+    predicted(qtbot, dock)
+    assert set(cells(dock, STATUS)) == {"current"}
+    assert dock.message.text() == ""
 
 
 def test_removing_the_layers_removes_the_rows(viewer, dock, drawn_folder, tiny_classifier, qtbot):

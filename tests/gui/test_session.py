@@ -37,7 +37,7 @@ class Said:
 
 def manifest_of(count, root="/data", labels=None, channels=4):
     blank = [""] * count
-    table = {name: blank for name in COLUMNS} | {
+    table = dict.fromkeys(COLUMNS, blank) | {
         "path": [f"cell_{number}.npy" for number in range(count)],
         "label": labels or blank,
         "source": ["slide_1"] * count,

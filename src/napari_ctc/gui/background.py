@@ -56,6 +56,7 @@ class Background(QWidget):
     """
 
     progressed = Signal(int, int)  # specimens done and to do; 0, 0 when there is nothing to do
+    failed = Signal(str)  # why nothing is classified until something changes
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
@@ -64,7 +65,7 @@ class Background(QWidget):
         self._session = session
         self._classifying = self._looking = None
         self._ids = self._looked_at = np.zeros(0, np.int64)
-        self._progress_made = True
+        self._progress_made, self._problem = True, ""
         self._left = False
         self._gather = self._timer(_GATHER_MS, self._begin)
         self._look_again = self._timer(_LOOK_MS, self._look_at_all)
@@ -91,7 +92,7 @@ class Background(QWidget):
 
     def _ask(self, _changed: object = None) -> None:
         """Begin anew with what is open now: the newest request wins."""
-        self._progress_made = True
+        self._progress_made, self._problem = True, ""
         if self._classifying is not None:
             self._classifying.stop()
         self._gather.start()
@@ -103,7 +104,10 @@ class Background(QWidget):
         todo = self._todo()
         if classifier is None or not len(todo) or not self._progress_made:
             self.progressed.emit(0, 0)
+            if self._problem:
+                self.failed.emit(self._problem)
             return
+        self._problem = ""
         self._ids = session.rows.ids[todo]
         self._progress_made = False
         self.progressed.emit(0, len(todo))
@@ -112,6 +116,7 @@ class Background(QWidget):
             parent=self,
             name=f"Classifying {len(todo):,} specimens",
             on_event=self._hear,
+            on_error=self._fail,
             on_finished=self._end,
         )
 
@@ -121,8 +126,7 @@ class Background(QWidget):
         status = session.status
         todo = np.flatnonzero((status == Status.PENDING) | (status == Status.STALE))
         todo = np.roll(todo, -int(np.searchsorted(todo, max(session.current, 0))))
-        layouts = [session.locate(index)[0].manifest.layout for index in todo]
-        return todo[[layout == layouts[0] for layout in layouts]] if layouts else todo
+        return session.of_one_layout(todo) if len(todo) else todo
 
     def _hear(self, event: Event) -> None:
         if self._left:
@@ -132,6 +136,10 @@ class Background(QWidget):
             self._session.accept(self._ids[list(event.indices)], event.rows)
         if event.total:
             self.progressed.emit(event.done, event.total)
+
+    def _fail(self, problem: Exception) -> None:
+        self._problem = str(problem)
+        self._progress_made = False
 
     def _end(self) -> None:
         """Go on with what came up meanwhile; a job that got nowhere is not tried again until asked."""
@@ -193,7 +201,11 @@ class Background(QWidget):
 
     def _hear_changes(self, event: Event) -> None:
         if isinstance(event, FilesChanged) and not self._left:
-            self._session.mark_changed(self._looked_at[list(event.rows)])
+            ids = self._looked_at[list(event.rows)]
+            self._session.mark_changed(ids)
+            current = self._session.current
+            if 0 <= current < len(self._session) and self._session.rows.ids[current] in ids:
+                self._session.show_anew(current)
             self._ask()
 
     def _end_look(self) -> None:

@@ -88,6 +88,7 @@ class ClassifyDock(QWidget):
         self.skipped.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
         self.skipped.setWordWrap(True)
         self.skipped.setMaximumHeight(120)
+        self.skipped.setSizeAdjustPolicy(QListWidget.SizeAdjustPolicy.AdjustToContents)
         self.open_button = QPushButton("Open in viewer", self)
         self.open_button.setObjectName("openInViewer")
         self.open_button.setToolTip(
@@ -179,7 +180,11 @@ class ClassifyDock(QWidget):
     def _show_skipped(self, event: Skipped) -> None:
         self._skipped += 1
         if self._skipped <= _SKIPPED_SHOWN:
-            self.skipped.addItem(f"{event.path}: {event.reason}")
+            folder, _, name = event.path.rpartition("/")
+            begins = event.reason.startswith(name)
+            self.skipped.addItem(
+                f"{folder}/{event.reason}" if begins and folder else f"{event.path}: {event.reason}"
+            )
         more = "" if self._skipped <= _SKIPPED_SHOWN else f" (the first {_SKIPPED_SHOWN} are listed)"
         self.skipped_title.setText(f"{self._skipped:,} could not be read{more}:")
         self.skipped_title.show()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from napari_ctc.gui.session import Session
 
+_INDENT = 5  # pixels by which napari's theme indents the labels above and below
+
 
 class ProbabilityBars(QWidget):
     """A bar for each class, in its colour, with its name and probability."""
@@ -57,14 +59,16 @@ class ProbabilityBars(QWidget):
             max((metrics.horizontalAdvance(name) for name in self.classes), default=0), self.width() // 2
         )
         number_width = metrics.horizontalAdvance("0.000")
-        start, room = name_width + 8, self.width() - name_width - number_width - 18
+        start = _INDENT + name_width + 8
+        room = self.width() - start - number_width - 10
         trough = QColor(text)
         trough.setAlpha(35)
         for place, (name, p) in enumerate(zip(self.classes, self.probabilities.tolist(), strict=True)):
             top = place * height
             painter.setPen(text)
-            shown = metrics.elidedText(name, Qt.TextElideMode.ElideRight, name_width)
-            painter.drawText(QRectF(0, top, name_width, height), Qt.AlignmentFlag.AlignVCenter, shown)
+            fits = metrics.horizontalAdvance(name) <= name_width
+            shown = name if fits else metrics.elidedText(name, Qt.TextElideMode.ElideRight, name_width)
+            painter.drawText(QRectF(_INDENT, top, name_width, height), Qt.AlignmentFlag.AlignVCenter, shown)
             painter.fillRect(QRectF(start, top + 4, room, height - 8), trough)
             painter.fillRect(QRectF(start, top + 4, room * p, height - 8), QColor(class_colour(place)))
             where = QRectF(start + room + 4, top, number_width + 6, height)

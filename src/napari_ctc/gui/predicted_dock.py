@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QComboBox,
@@ -57,7 +58,9 @@ class PredictedDock(QWidget):
         self.setObjectName("predictedDock")
         self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
         self.session = session_of(self._viewer)
-        self._placed = False
+        # napari remembers where a person put a dock; only one that it does not know is placed here.
+        positions = get_settings().application.plugin_widget_positions
+        self._placed = any(name.startswith("Predicted classes") for name in positions)
         self._canvas_text = CanvasText(self.session)
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
@@ -66,6 +69,7 @@ class PredictedDock(QWidget):
         self._build()
         self.background = Background(self.session, self)
         self.background.progressed.connect(self._show_progress)
+        self.background.failed.connect(self._say)
         self.session.specimens_changed.connect(self._specimens_changed)
         self.session.classifier_changed.connect(self._classifier_changed)
         self.session.predictions_changed.connect(self._predictions_changed)

@@ -148,6 +148,12 @@ class Session:
         stack = int(np.searchsorted(self._starts, index, side="right")) - 1
         return self._stacks[stack], int(index - self._starts[stack])
 
+    def of_one_layout(self, indices: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Keep those specimens whose channels are laid out like the first one's."""
+        owner = np.searchsorted(self._starts, indices, side="right") - 1
+        first = [stack.manifest.layout == self._stacks[owner[0]].manifest.layout for stack in self._stacks]
+        return indices[np.array(first)[owner]]
+
     def manifest(self, indices: NDArray[np.integer] | None = None) -> Manifest:
         """Return the manifest of the open specimens, or of some: labels included, as one table.
 
@@ -299,6 +305,15 @@ class Session:
             at[0] = place
             dims.set_point(axis, float(layer.data_to_world(at)[0]))
         self._follow_slider()
+
+    def show_anew(self, index: int) -> None:
+        """Let the layers of a specimen whose file changed show the file as it is."""
+        stack, place = self.locate(index)
+        for layer in self.layers_of(stack):
+            if layer.ndim > 2:
+                layer.refresh()
+            else:
+                layer.data = stack.channel(layer.metadata["napari_ctc"]["channel"])[place]
 
     def _show_alone(self, own: list[Layer]) -> None:
         for layer in self.viewer.layers:
