@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import napari.viewer
 
 _WIDTH = 400  # pixels that the dock asks for
+_LEAST_HEIGHT = 220  # pixels, so that a neighbour in the same column leaves it some
 _WRONG = {"dark": "#ffab85", "light": "#9c1c00"}  # napari's own red is hardly read on its dark background
 
 
@@ -107,6 +108,7 @@ class TrainDock(QWidget):
         whole.setContentsMargins(0, 0, 0, 0)
         whole.addWidget(self._area)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        self.setMinimumHeight(_LEAST_HEIGHT)
 
     def sizeHint(self) -> QSize:
         """Ask for room that leaves the canvas its own."""
@@ -196,8 +198,8 @@ class TrainDock(QWidget):
             self.time_left.setText(f"epoch {event.epoch} of {event.epochs}, {clock(event.seconds_left)} left")
 
     def _show_epoch(self, event: EpochDone) -> None:
-        if not self._last_epoch:  # the curves have their place by now; on a small screen it is below
-            self._area.ensureWidgetVisible(self.classifier)
+        if not self._last_epoch:  # on a small screen, let the curves come into view below the buttons
+            self._area.verticalScrollBar().setValue(self.train.y() - 4)
         self._last_epoch = event.epoch
         self.curves.add(event)
         if event.best:
