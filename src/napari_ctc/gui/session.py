@@ -21,9 +21,9 @@ from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions, typed
 from napari_ctc.data.specimens import Layout
 from napari_ctc.gui.rows import NOT_KNOWN, Rows, Status
+from napari_ctc.gui.stage import Stage
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
     from napari.viewer import Viewer
 
     from napari_ctc.data.stacks import SpecimenStack
@@ -70,7 +70,7 @@ class Session:
         self._ids_given = 0
         self._classifier: Classifier | None = None
         self._digests: list[str] = []
-        self._hidden: weakref.WeakKeyDictionary[Layer, bool] = weakref.WeakKeyDictionary()
+        self._stage = Stage(viewer)
         self.classifier_path: Path | None = None
         self.classes: tuple[str, ...] = ()
         self.rows = Rows.blank(0, 0, 0)
@@ -283,58 +283,20 @@ class Session:
 
     # ----------------------------------------------------------------------------- following the viewer
 
-    def layers_of(self, stack: SpecimenStack) -> list[Layer]:
-        """Return the layers that show a stack."""
-        return [layer for layer in self.viewer.layers if _stack_of(layer) is stack]
-
     def go_to(self, index: int) -> None:
-        """Show a specimen: by the slider, and by hiding the layers of other sets where several are open."""
-        stack, place = self.locate(index)
-        own = self.layers_of(stack)
-        if len(self._stacks) > 1:
-            self._show_alone(own)
-        if self.viewer.layers.selection.active not in own:
-            visible = [layer for layer in own if layer.visible]
-            self.viewer.layers.selection.active = (visible or own)[-1]
-        layer = own[0]
-        if layer.ndim > 2:
-            dims = self.viewer.dims
-            axis = dims.ndim - layer.ndim
-            point = np.array(dims.point[-layer.ndim :])
-            at = np.array(layer.world_to_data(point))
-            at[0] = place
-            dims.set_point(axis, float(layer.data_to_world(at)[0]))
+        """Show a specimen on the canvas."""
+        self._stage.show(*self.locate(index))
         self._follow_slider()
 
     def show_anew(self, index: int) -> None:
         """Let the layers of a specimen whose file changed show the file as it is."""
-        stack, place = self.locate(index)
-        for layer in self.layers_of(stack):
-            if layer.ndim > 2:
-                layer.refresh()
-            else:
-                layer.data = stack.channel(layer.metadata["napari_ctc"]["channel"])[place]
-
-    def _show_alone(self, own: list[Layer]) -> None:
-        for layer in self.viewer.layers:
-            if _stack_of(layer) is not None and layer not in own and layer.visible:
-                self._hidden[layer] = True
-                layer.visible = False
-        for layer in own:
-            if self._hidden.pop(layer, False):
-                layer.visible = True
-        if not any(layer.visible for layer in own):
-            for layer in own:
-                layer.visible = True
+        self._stage.show_anew(*self.locate(index))
 
     def _follow_layers(self, event: Any = None) -> None:
         """Let the rows follow the layers; what is known of a set goes with it."""
-        viewer = self._viewer()
-        if viewer is None:
-            return
-        found = {id(stack): stack for layer in viewer.layers if (stack := _stack_of(layer)) is not None}
-        if list(found) != [id(stack) for stack in self._stacks]:
-            self._replace_stacks(list(found.values()))
+        stacks = self._stage.stacks
+        if [id(stack) for stack in stacks] != [id(stack) for stack in self._stacks]:
+            self._replace_stacks(stacks)
             self.specimens_changed.emit()
         self._follow_slider()
 
@@ -367,24 +329,13 @@ class Session:
             self.current_changed.emit(current)
 
     def _find_current(self) -> int:
-        """Find the specimen on the canvas: of the active layer, else of the topmost visible one."""
-        viewer = self._viewer()
-        if viewer is None or not self._stacks:
+        shown = self._stage.on_canvas()
+        if shown is None:
             return NOT_KNOWN
-        own = [layer for layer in viewer.layers if _stack_of(layer) is not None]
-        if not own:  # deselected before the list of layers says that it is removed
-            return NOT_KNOWN
-        active = viewer.layers.selection.active
-        layer = active if active in own else ([one for one in own if one.visible] or own)[-1]
-        stack = _stack_of(layer)
-        place_of = {id(one): start for one, start in zip(self._stacks, self._starts[:-1], strict=True)}
-        start = place_of.get(id(stack))
-        if start is None:  # selected before the list of layers says that it is inserted
-            return self.current
-        if layer.ndim <= 2:
-            return int(start)
-        place = round(float(layer.world_to_data(np.array(viewer.dims.point[-layer.ndim :]))[0]))
-        return int(start) + place if 0 <= place < len(stack.manifest) else NOT_KNOWN
+        stack, place = shown
+        if not any(one is stack for one in self._stacks):
+            return self.current  # selected before the list of layers says that it is inserted
+        return self.first_of(stack) + place if 0 <= place < len(stack.manifest) else NOT_KNOWN
 
 
 class _Specimens(Sequence[tuple["SpecimenStack", int]]):
@@ -398,7 +349,3 @@ class _Specimens(Sequence[tuple["SpecimenStack", int]]):
         if isinstance(index, slice):
             return [self._session.locate(one) for one in range(*index.indices(len(self)))]
         return self._session.locate(range(len(self))[index])
-
-
-def _stack_of(layer: Layer) -> SpecimenStack | None:
-    return layer.metadata.get("napari_ctc", {}).get("stack")

@@ -1,0 +1,99 @@
+"""What the viewer shows of the open specimens: which one stands on the canvas, and how to put another there."""
+
+from __future__ import annotations
+
+import weakref
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from napari.layers import Layer
+    from napari.viewer import Viewer
+
+    from napari_ctc.data.stacks import SpecimenStack
+
+
+class Stage:
+    """The layers of a viewer that show specimens, and its slider.
+
+    Parameters
+    ----------
+    viewer : napari.Viewer
+        Kept by a weak reference.
+    """
+
+    def __init__(self, viewer: Viewer) -> None:
+        self._viewer = weakref.ref(viewer)
+        self._hidden: weakref.WeakSet[Layer] = weakref.WeakSet()
+
+    @property
+    def layers(self) -> list[Layer]:
+        """The layers that show specimens, lowest first; none once the viewer is gone."""
+        viewer = self._viewer()
+        return [] if viewer is None else [layer for layer in viewer.layers if stack_of(layer) is not None]
+
+    @property
+    def stacks(self) -> list[SpecimenStack]:
+        """The stacks that the layers show, each once."""
+        return list({id(stack): stack for stack in map(stack_of, self.layers)}.values())
+
+    def on_canvas(self) -> tuple[SpecimenStack, int] | None:
+        """Say which specimen is shown: of the active layer, else of the topmost visible one.
+
+        Returns
+        -------
+        The stack, and the place in it that the slider stands at, which may lie beyond its end; None for none.
+        """
+        viewer, own = self._viewer(), self.layers
+        if viewer is None or not own:
+            return None
+        active = viewer.layers.selection.active
+        layer = active if active in own else ([one for one in own if one.visible] or own)[-1]
+        if layer.ndim <= 2:
+            return stack_of(layer), 0
+        return stack_of(layer), round(float(layer.world_to_data(np.array(viewer.dims.point[-layer.ndim :]))[0]))
+
+    def show(self, stack: SpecimenStack, place: int) -> None:
+        """Show a specimen: by the slider, and by hiding the layers of other sets where several are open."""
+        viewer, own = self._viewer(), [layer for layer in self.layers if stack_of(layer) is stack]
+        if viewer is None or not own:
+            return
+        if len(self.layers) > len(own):
+            self._show_alone(own)
+        if viewer.layers.selection.active not in own:
+            viewer.layers.selection.active = ([layer for layer in own if layer.visible] or own)[-1]
+        layer = own[0]
+        if layer.ndim > 2:
+            at = np.array(layer.world_to_data(np.array(viewer.dims.point[-layer.ndim :])))
+            at[0] = place
+            viewer.dims.set_point(viewer.dims.ndim - layer.ndim, float(layer.data_to_world(at)[0]))
+
+    def show_anew(self, stack: SpecimenStack, place: int) -> None:
+        """Let the layers of a specimen whose file changed show the file as it is."""
+        for layer in self.layers:
+            if stack_of(layer) is not stack:
+                continue
+            if layer.ndim > 2:
+                layer.refresh()
+            else:
+                layer.data = stack.channel(layer.metadata["napari_ctc"]["channel"])[place]
+
+    def _show_alone(self, own: list[Layer]) -> None:
+        """Hide the layers of other sets; those hidden so come back with their set, and no others."""
+        for layer in self.layers:
+            if layer not in own and layer.visible:
+                self._hidden.add(layer)
+                layer.visible = False
+        for layer in own:
+            if layer in self._hidden:
+                self._hidden.discard(layer)
+                layer.visible = True
+        if not any(layer.visible for layer in own):
+            for layer in own:
+                layer.visible = True
+
+
+def stack_of(layer: Layer) -> SpecimenStack | None:
+    """Return the stack that a layer shows; None for a layer that shows no specimens."""
+    return layer.metadata.get("napari_ctc", {}).get("stack")
