@@ -1,9 +1,9 @@
-"""Take the pictures of the docs in real napari windows: python docs/make_screenshots.py [--only NAME].
+"""Take the pictures of the docs in real napari windows: python docs/make_screenshots.py.
 
     python docs/make_screenshots.py                                  the pictures in docs/images
     python docs/make_screenshots.py --result DEMO --out FILE.png     one picture of what `make demo` made
 
-Needs a screen; without one run it under Xvfb: xvfb-run -a -s "-screen 0 1600x1000x24" python docs/make_screenshots.py
+Needs a screen; without one, put xvfb-run -a -s "-screen 0 1600x1000x24" before it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp(prefix="napari-ctc-")) /
 
 import napari
 from qtpy.QtCore import QThreadPool
-from qtpy.QtWidgets import QApplication, QComboBox, QLineEdit, QPushButton, QWidget
+from qtpy.QtWidgets import QApplication, QPushButton, QWidget
 
 from napari_ctc import hold_out, load_classifier, run
 from napari_ctc.data.drawn import CHANNELS, write_drawn
@@ -31,7 +31,7 @@ from napari_ctc.gui.rows import Status
 from napari_ctc.gui.session import session_of
 
 IMAGES = Path(__file__).parent / "images"
-PATIENCE = 150  # seconds
+PATIENCE = 300  # seconds
 
 
 def main() -> None:
@@ -71,11 +71,12 @@ def pictures_of_docs() -> None:
     classify_specimens(viewer)
     wait_until(lambda: not QThreadPool.globalInstance().activeThreadCount())
     dock = docked(viewer, "Train classifier")
-    dock.findChild(QLineEdit, "out").setText(str(place / "classifier.safetensors"))
+    dock.setup.out.setText(str(place / "classifier.safetensors"))
+    dock.setup.form.minutes.value = 1.0
     dock.findChild(QPushButton, "train").click()
-    wait_until(lambda: dock.curves.isVisible() and dock._last_epoch >= 12)  # noqa: SLF001
-    take(viewer, IMAGES / "train.png")
     session = session_of(viewer)
+    wait_until(lambda: dock._last_epoch >= 10 or session.classifier is not None)  # noqa: SLF001
+    take(viewer, IMAGES / "train.png")
     wait_until(lambda: session.classifier is not None)
     show_result(viewer, None)
     take(viewer, IMAGES / "window.png")
@@ -84,11 +85,9 @@ def pictures_of_docs() -> None:
     bad = folder / "slide_1" / "cut_short.npy"
     bad.write_bytes(next(folder.rglob("*.npy")).read_bytes()[:5000])
     dock = docked(viewer, "Classify folder")
-    viewer.window.dock_widgets  # noqa: B018
-    dock.parentWidget().raise_()
-    dock.findChild(QLineEdit, "input").setText(str(folder))
-    dock.findChild(QLineEdit, "output").setText(str(place / "predictions.csv"))
-    dock.findChild(QPushButton, "classify").click()
+    dock.form.input.setText(str(folder))
+    dock.form.output.setText(str(place / "predictions.csv"))
+    dock.findChild(QPushButton, "classifyButton").click()
     wait_until(lambda: (place / "predictions.csv").exists())
     take(viewer, IMAGES / "classify.png")
 
@@ -117,8 +116,10 @@ def show_result(viewer: napari.Viewer, classifier: Path | None) -> None:
 
 
 def docked(viewer: napari.Viewer, name: str) -> QWidget:
-    """Give the widget of one of our docks."""
-    return viewer.window.add_plugin_dock_widget("napari-ctc", name)[1]
+    """Give the widget of one of our docks, its tab in front."""
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-ctc", name)
+    dock.raise_()
+    return widget
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

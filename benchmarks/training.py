@@ -1,0 +1,85 @@
+"""The rate of training from files, beside the bare optimiser step: `python benchmarks/training.py [SIZE]`.
+
+The whole loop (reading, augmentation, scaling, step) of `compact` on drawn specimens, and the step alone on one
+batch that is in memory: same network, batch and precision, in turns, in one run. Goal: a ratio of 0.85.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+
+from napari_ctc.data.drawn import write_drawn
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.events import run
+from napari_ctc.learn import training
+from napari_ctc.learn.losses import weighted_cross_entropy
+from napari_ctc.learn.planning import deal_out
+from napari_ctc.learn.reading import read_data
+from napari_ctc.learn.runs import Run
+from napari_ctc.settings import TrainSettings
+
+BATCH = 32
+ROUNDS = 7
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("size", nargs="?", type=int, default=224)
+    parser.add_argument("--precision", default="auto")
+    parser.add_argument("--json", type=Path)
+    arguments = parser.parse_args()
+    settings = TrainSettings(size=arguments.size, batch_size=BATCH, epochs=50, precision=arguments.precision)
+    with tempfile.TemporaryDirectory() as folder:
+        specimens = 300 if arguments.size > 100 else 600
+        table = run(write_drawn(Path(folder) / "set", specimens, size=arguments.size, shares=(0.4, 0.4, 0.2)))
+        deal = deal_out(Manifest.read(table), settings)
+        names = ("DAPI", "cytokeratin", "CD45", "bright field")
+        begun = Run.begin(deal, run(read_data(deal, settings, names)), settings, names, weighted_cross_entropy)
+        bare_step(begun, 3)
+        whole_loop(begun)  # warmed up
+        pairs = [(bare_step(begun, begun.steps), whole_loop(begun)) for _ in range(ROUNDS)]
+    figures = {
+        "size": arguments.size,
+        "precision": str(begun.precision).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+        "bare_images_per_second": statistics.median(bare for bare, _ in pairs),
+        "loop_images_per_second": statistics.median(loop for _, loop in pairs),
+        "ratio": statistics.median(loop / bare for bare, loop in pairs),
+    }
+    print(json.dumps(figures, indent=2))
+    if arguments.json:
+        arguments.json.write_text(json.dumps(figures, indent=2))
+
+
+def bare_step(begun: Run, steps: int) -> float:
+    """Repeat the optimiser step on one batch in memory; images a second."""
+    pixels, truth = begun.input_of(begun.data.pool.batch(begun.data.training[:BATCH]))
+    weights = torch.from_numpy(begun.weights)
+    begun.network.train()
+    start = time.perf_counter()
+    for _ in range(steps):
+        loss = weighted_cross_entropy(begun.scores_of(pixels), truth, weights)
+        begun.optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        begun.optimiser.step()
+        float(loss.detach())
+    return BATCH * steps / (time.perf_counter() - start)
+
+
+def whole_loop(begun: Run) -> float:
+    """Train for one epoch; images a second."""
+    start = time.perf_counter()
+    run(training._epoch(begun))  # noqa: SLF001 - the loop itself, without the validation that follows
+    begun.ended += 1
+    return len(begun.data.training) / (time.perf_counter() - start)
+
+
+if __name__ == "__main__":
+    main()
