@@ -8,13 +8,11 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import os
 from collections import deque
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import closing, suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import islice
 from pathlib import Path
@@ -26,6 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from napari_ctc.apply.folding import fold_norms
+from napari_ctc.data.files import size_and_time
 from napari_ctc.data.manifest import Manifest, rebase
 from napari_ctc.data.predictions import WRITERS, Predictions, Writer, empty, typed
 from napari_ctc.errors import ClassifierError, PredictionsError, SpecimenError, Stopped
@@ -186,33 +185,27 @@ def _read(manifest: Manifest, rows: range, canvas: Canvas) -> _Batch:
     reasons: list[str] = []
     for place, row in enumerate(rows):
         path, _ = manifest.locate(row)
+        size: int | None = None
+        when = digest = reason = ""
         try:
+            # Asked before the pixels are read: if the file changes meanwhile, the prediction shows as stale.
+            size, when = size_and_time(path)
             specimen = manifest.specimen(row)
-            facts.append(file_facts(path))
+            digest = _sha256(path, size, when)
+            pixels.append(canvas.fit(specimen))
+            readable.append(place)
+        except FileNotFoundError:
+            reason = f"{path.name} does not exist (looked in {path.parent})."
         except (SpecimenError, OSError) as problem:
-            facts.append((None, "", ""))
-            reasons.append(str(problem))
-            continue
-        pixels.append(canvas.fit(specimen))
-        readable.append(place)
-        reasons.append("")
+            reason = str(problem)
+        facts.append((size, when, digest))
+        reasons.append(reason)
     batch = canvas.batch(pixels) if pixels else None
     return _Batch(rows, batch, np.array(readable, dtype=np.intp), facts, reasons)
 
 
-def file_facts(path: Path) -> tuple[int, str, str]:
-    """Tell a file's size in bytes, when it was modified (UTC, ISO 8601), and its SHA-256."""
-    status = path.stat()
-    return status.st_size, modified(status), _sha256(path, status.st_size, status.st_mtime_ns)
-
-
-def modified(status: os.stat_result) -> str:
-    """Write a file's time of modification in UTC, to the microsecond, as the table of predictions has it."""
-    return datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC).isoformat(timespec="microseconds")
-
-
 @lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, modified_ns: int) -> str:
+def _sha256(path: Path, size: int, modified: str) -> str:
     """Digest a file. Cached, since the specimens of a stack share theirs."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,4 +1,4 @@
-"""Write files whole or not at all."""
+"""Write files whole or not at all, and tell whether one has changed."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from napari_ctc.errors import CTCError
@@ -50,6 +51,25 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file, the whole of it or nothing."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def size_and_time(path: Path) -> tuple[int, str]:
+    """Tell a file's size in bytes and when it was modified, as tables of predictions have them.
+
+    Returns
+    -------
+    bytes : int
+    modified : str
+        UTC, ISO 8601, to the microsecond.
+
+    Raises
+    ------
+    OSError
+        If the file is gone.
+    """
+    status = path.stat()
+    moment = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
+    return status.st_size, moment.isoformat(timespec="microseconds")
 
 
 def _sentence(path: Path, problem: OSError) -> str:

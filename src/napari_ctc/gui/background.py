@@ -6,24 +6,22 @@ Works for one dock and ends with it. What is known of each specimen is kept by t
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_ctc.data.files import size_and_time
 from napari_ctc.data.specimens import split_key
-from napari_ctc.errors import Stopped
 from napari_ctc.events import Classified, Event
 from napari_ctc.gui.jobs import start
-from napari_ctc.gui.rows import GONE, NOT_KNOWN, Status
+from napari_ctc.gui.rows import NOT_KNOWN, Status
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    import pandas as pd
     from numpy.typing import NDArray
 
     from napari_ctc.data.manifest import Manifest
@@ -220,48 +218,10 @@ class Background(QWidget):
 
 
 def _classify(manifest: Manifest, classifier: Classifier) -> Job[Predictions]:
-    """Import torch in the worker's thread, and note the facts of unreadable files, too: they may be mended."""
+    """Import torch in the worker's thread."""
     from napari_ctc.apply.inference import classify
 
-    return (yield from with_facts(classify(manifest, classifier), manifest.root))
-
-
-def with_facts(job: Job[Predictions], root: Path) -> Job[Predictions]:
-    """Pass on a job's events; unreadable files get their size and date where they exist.
-
-    Parameters
-    ----------
-    job : Job
-        `classify`.
-    root : Path
-        The folder that its paths start from.
-    """
-    try:
-        event = next(job)
-        while True:
-            if isinstance(event, Classified):
-                event = replace(event, rows=_add_facts(event.rows, root))
-            try:
-                yield event
-            except Stopped as stopped:
-                event = job.throw(stopped)
-            else:
-                event = next(job)
-    except StopIteration as end:
-        return replace(end.value, table=_add_facts(end.value.table, root))
-    finally:
-        job.close()
-
-
-def _add_facts(table: pd.DataFrame, root: Path) -> pd.DataFrame:
-    blank = np.flatnonzero((table["error"] != "") & (table["modified"] == ""))
-    if not len(blank):
-        return table
-    table = table.copy()
-    for row in blank:
-        size, modified = _facts(root / split_key(str(table["path"].iat[row]))[0])
-        table.iloc[row, [table.columns.get_loc("bytes"), table.columns.get_loc("modified")]] = size, modified
-    return table
+    return (yield from classify(manifest, classifier))
 
 
 def look_for_changes(manifest: Manifest, sizes: NDArray[np.int64], modified: NDArray[np.object_]) -> Job[None]:
@@ -301,10 +261,8 @@ def look_for_changes(manifest: Manifest, sizes: NDArray[np.int64], modified: NDA
 
 
 def _facts(path: Path) -> tuple[int, str]:
-    """Tell a file's size and time of modification, as the table of predictions has them; GONE without it."""
+    """Tell a file's size and time of modification, as the table of predictions has them; nothing if it is gone."""
     try:
-        status = path.stat()
+        return size_and_time(path)
     except OSError:
-        return NOT_KNOWN, GONE
-    moment = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
-    return status.st_size, moment.isoformat(timespec="microseconds")
+        return NOT_KNOWN, ""

@@ -8,7 +8,6 @@ import numpy as np
 
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.events import Event
-from napari_ctc.gui.background import with_facts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,8 +33,7 @@ def classify_path(path: Path, layout: Layout, classifier: Classifier, out: Path 
     yield Event()
     from napari_ctc.apply.inference import classify
 
-    manifest = Manifest.open(path, layout)
-    return (yield from with_facts(classify(manifest, classifier, out), manifest.root))
+    return (yield from classify(Manifest.open(path, layout), classifier, out))
 
 
 def worth_looking_at(predictions: Predictions) -> NDArray[np.intp]:

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from napari_ctc.data.manifest import Manifest
 
 NOT_KNOWN = -1
-GONE = "gone"
-"""Stands for the time of modification of a file that does not exist."""
 
 
 class Status(IntEnum):
@@ -215,7 +213,7 @@ class Rows:
             "error": reasons,
             "classifier": np.where(said, digests[by] if by != NOT_KNOWN else "", ""),
             "bytes": pd.Series(self.bytes, dtype="Int64").mask(~said | (self.bytes < 0)),
-            "modified": np.where(said & (self.modified != GONE), self.modified, ""),
+            "modified": np.where(said, self.modified, ""),
             "sha256": np.where(said, self.sha256, ""),
         }
         data |= {
