@@ -13,9 +13,10 @@ import numpy as np
 import pandas as pd
 
 from napari_ctc.data.files import replacing
+from napari_ctc.data.formats import open_file
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions
-from napari_ctc.data.specimens import open_file, split_key
+from napari_ctc.data.specimens import split_key
 from napari_ctc.errors import CTCError, PredictionsError, SpecimenError, Stopped
 from napari_ctc.events import Event, Job, Skipped
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike
 
-from napari_ctc.data.specimens import Array
+from napari_ctc.data.formats import Array
 
 
 def fit_to_frame(specimen: Array, height: int, width: int, dtype: DTypeLike) -> Array:

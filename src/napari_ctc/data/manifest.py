@@ -6,7 +6,6 @@ and test is in `splits`.
 
 from __future__ import annotations
 
-import csv
 import io
 import os
 from collections.abc import Iterable, Sequence
@@ -19,27 +18,17 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from napari_ctc.data.files import write_whole
+from napari_ctc.data.formats import READERS, Array, is_specimen_file
 from napari_ctc.data.specimens import (
-    READERS,
-    Array,
     Layout,
     find_files,
-    is_specimen_file,
     keys_of,
     read_specimen,
     split_key,
 )
+from napari_ctc.data.tables import COLUMNS, checked_table, read_rows
 from napari_ctc.errors import ManifestError, SpecimenError
 
-COLUMNS = ("path", "label", "source", "split", "by")
-SPLITS = {
-    "": "",
-    "train": "train",
-    "training": "train",
-    "validation": "validation",
-    "val": "validation",
-    "test": "test",
-}
 LABEL_FILES = ("labels.csv", "manifest.csv")
 """Names under which a folder keeps the labels of its specimens, the first that exists."""
 
@@ -110,8 +99,8 @@ class Manifest:
             With the line, if the table cannot be used.
         """
         path = Path(path)
-        rows, header = _read_rows(path)
-        table, notes = _checked_table(path, rows, header)
+        rows, header = read_rows(path)
+        table, notes = checked_table(path, rows, header)
         return cls(table, path.parent.absolute(), layout, notes)
 
     @classmethod
@@ -256,104 +245,6 @@ def rebase(keys: Iterable[str], old: Path, new: Path) -> list[str]:
     prefix = f"{new.as_posix().rstrip('/')}/"
     whole = ((old / key).as_posix() for key in keys)
     return [name.removeprefix(prefix) for name in whole]
-
-
-# ------------------------------------------------------------------------------------------- reading
-
-
-def _read_rows(path: Path) -> tuple[list[tuple[int, list[str]]], list[str] | None]:
-    """Read the cells of a CSV with their line numbers, and its header where it has one."""
-    try:
-        text = path.read_text("utf-8-sig")
-    except FileNotFoundError:
-        raise ManifestError(f"{path} does not exist. Choose a manifest (.csv) or a folder of specimens.") from None
-    except UnicodeDecodeError:
-        raise ManifestError(f"{path.name} is not a text file in UTF-8. Save the table as 'CSV UTF-8'.") from None
-    except OSError as problem:
-        raise ManifestError(f"{path.name} cannot be read: {problem.strerror}. Check its rights.") from problem
-    if "\0" in text:
-        raise ManifestError(f"{path.name} is not a text file: it holds zero bytes. Choose a manifest (.csv).")
-    first = text.strip().partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
-    try:
-        reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
-        rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
-    except csv.Error as problem:
-        raise ManifestError(
-            f"{path.name}, line {reader.line_num}: {problem}. Check its quotation marks."
-        ) from None
-    if not rows:
-        raise ManifestError(f"{path.name} is empty. A manifest needs the columns path,label and a row a specimen.")
-    cells = [cell.lower() for cell in rows[0][1]]
-    if "path" in cells:
-        return rows[1:], cells
-    if len(cells) <= 2 and is_specimen_file(split_key(rows[0][1][0])[0]):
-        return rows, None
-    raise ManifestError(
-        f"{path.name}, line {rows[0][0]}: no column is called 'path'. A manifest needs a first line "
-        f"'path,label' (and, if known, ',source,split'), or two columns without a header: file and label."
-    )
-
-
-def _checked_table(
-    path: Path, rows: list[tuple[int, list[str]]], header: list[str] | None
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Check every row; returns the table and notes."""
-    names = header or ["path", "label"]
-    places = {name: names.index(name) for name in COLUMNS if name in names}
-    if repeated := [name for name in COLUMNS if names.count(name) > 1]:
-        raise ManifestError(f"{path.name}: the column '{repeated[0]}' stands twice. Keep one of them.")
-    home = f"{path.parent.absolute().as_posix().rstrip('/')}/"  # whole paths below it count as relative ones
-    seen: dict[str, tuple[int, str]] = {}
-    values: dict[str, list[str]] = {name: [] for name in COLUMNS}
-    repeats = 0
-    for line, cells in rows:
-        where = f"{path.name}, line {line}"
-        if len(cells) != len(names) and not (header is None and len(cells) == 1):
-            raise ManifestError(f"{where}: {len(cells)} columns where {len(names)} were expected.")
-        row = {name: cells[place] if place < len(cells) else "" for name, place in places.items()}
-        key, label = _checked_key(row["path"], where).removeprefix(home), row.get("label", "")
-        if key in seen:
-            earlier, other = seen[key]
-            if label != other:
-                raise ManifestError(
-                    f"{where}: {key} is called '{label}' here but '{other}' on line {earlier}. Keep one of them."
-                )
-            repeats += 1
-            continue
-        seen[key] = line, label
-        split = SPLITS.get(row.get("split", "").lower())
-        if split is None:
-            raise ManifestError(
-                f"{where}: '{row['split']}' is no part of a split. Write train, validation, test, or nothing."
-            )
-        for name, value in {
-            "source": "",
-            "by": "",
-            **row,
-            "path": key,
-            "label": label,
-            "split": split,
-        }.items():
-            values[name].append(value)
-    if not seen:
-        raise ManifestError(f"{path.name} names no specimen. It needs a row for each, under path,label.")
-    notes = (f"{path.name} names {repeats} specimens twice; each counts once.",) if repeats else ()
-    return pd.DataFrame(values, columns=list(COLUMNS), dtype="str"), notes
-
-
-def _checked_key(text: str, where: str) -> str:
-    if not text:
-        raise ManifestError(f"{where}: the path is empty. Name the specimen's file.")
-    key = text.replace("\\", "/") if "\\" in text and "/" not in text else text
-    name, _ = split_key(key)
-    if not is_specimen_file(name):
-        raise ManifestError(f"{where}: {text} is not a file of a known format ({', '.join(READERS)}).")
-    if ".." in PurePosixPath(name).parts:
-        raise ManifestError(
-            f"{where}: {text} leads out of the manifest's folder. Write a path below it, or the whole path."
-        )
-    return str(PurePosixPath(key)) if "/" in key else key
 
 
 # ----------------------------------------------------------------------------------------- assembling

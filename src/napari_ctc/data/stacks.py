@@ -14,9 +14,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from napari_ctc.data.formats import Array
 from napari_ctc.data.frames import fit_to_frame
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.data.specimens import Array, Contents, describe, split_key
+from napari_ctc.data.specimens import Contents, describe, split_key
 from napari_ctc.errors import CTCError, SpecimenError
 
 MEMORY = 256 * 2**20

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QWidget
 
+from napari_ctc.data.formats import READERS
 from napari_ctc.data.predictions import WRITERS
-from napari_ctc.data.specimens import READERS
 from napari_ctc.gui.classify_jobs import load
 from napari_ctc.gui.jobs import start
 

@@ -13,8 +13,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_ctc.data.drawn import CHANNELS, draw_specimen, write_drawn
+from napari_ctc.data.formats import READERS, is_specimen_file
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.data.specimens import READERS, Layout, is_specimen_file
+from napari_ctc.data.specimens import Layout
 from napari_ctc.data.stacks import SpecimenStack
 from napari_ctc.errors import SettingsError
 from napari_ctc.events import run

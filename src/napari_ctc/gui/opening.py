@@ -26,7 +26,8 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_ctc.data.specimens import READERS, Layout
+from napari_ctc.data.formats import READERS
+from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import CTCError
 from napari_ctc.gui.layers import PLUGIN, from_the_first, preferred_layout, preferred_names, set_preferences
 from napari_ctc.settings import ChannelAxis

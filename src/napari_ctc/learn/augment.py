@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_ctc.data.specimens import Array
+from napari_ctc.data.formats import Array
 
 GAIN = 0.1  # gains from 0.9 to 1.1
 OFFSET = 0.1  # in standard deviations of the channel

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_ctc.data.specimens import Array
+from napari_ctc.data.formats import Array
 from napari_ctc.errors import SpecimenError
 from napari_ctc.learn.augment import Changes, moved
 

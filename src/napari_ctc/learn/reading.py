@@ -12,8 +12,9 @@ from time import monotonic
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_ctc.data.formats import Array
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.data.specimens import Array, Contents, content_digest, describe
+from napari_ctc.data.specimens import Contents, content_digest, describe
 from napari_ctc.errors import SpecimenError, TrainingError
 from napari_ctc.events import Event, Job, Said, Skipped, StepDone
 from napari_ctc.learn.batches import Canvas, Moments, Pool, ahead
