@@ -149,3 +149,52 @@ def test_an_interrupted_training_saves_its_best_epoch_and_ends_with_130(way, tmp
     assert process.returncode == STOPPED
     assert out.exists()
     assert time.monotonic() - started < 60
+
+
+def test_what_a_classifier_said_never_becomes_a_persons_label(way, tmp_path, capsys):
+    predictions = Predictions.read(way / "predictions.csv")
+    table = predictions.table.assign(label="")
+    Predictions(table, predictions.root, predictions.classes).write(way / "said.csv")
+    labels, again = way / "said_labels.csv", way / "said_again.csv"
+    assert _main(["export-labels", str(way / "said.csv"), "--out", str(labels), "--which", "both"]) == GOOD
+    assert _main(["classify", str(way / "model.safetensors"), str(labels), "--out", str(again)]) == GOOD
+    assert (Predictions.read(again).table["label"] == "").all()
+    assert _main(["evaluate", str(way / "model.safetensors"), str(labels)]) == WRONG
+    assert "label from a person" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_training(way, tmp_path, capsys):
+    (tmp_path / "taken.safetensors").mkdir()
+    arguments = ["train", str(way / "set/manifest.csv"), "--out", str(tmp_path / "taken.safetensors")]
+    assert _main(arguments) == WRONG
+    said = capsys.readouterr().err
+    assert "is a folder" in said
+    assert "epoch" not in said
+
+
+def test_nothing_is_written_over_its_own_input(way, capsys):
+    model, manifest = str(way / "model.safetensors"), str(way / "set/manifest.csv")
+    before = Path(manifest).read_bytes()
+    assert _main(["classify", model, manifest, "--out", manifest]) == WRONG
+    assert _main(["classify", model, str(way / "set"), "--out", manifest]) == WRONG
+    assert _main(["evaluate", model, manifest, "--json", model]) == WRONG
+    assert Path(manifest).read_bytes() == before
+
+
+def test_validation_specimens_that_are_trained_on_are_refused(way, tmp_path, capsys):
+    manifest = str(way / "set/manifest.csv")
+    arguments = ["train", manifest, "--validation", manifest, "--out", str(tmp_path / "m.safetensors")]
+    assert _main(arguments) == WRONG
+    assert "also trained on" in capsys.readouterr().err
+
+
+def test_an_empty_part_of_the_split_is_named(way, capsys):
+    arguments = ["evaluate", str(way / "model.safetensors"), str(way / "set/manifest.csv"), "--split", "test"]
+    assert _main(arguments) == WRONG
+    assert "marks no specimen as test" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no pipe to head there")
+def test_a_help_page_that_is_cut_short_is_no_error():
+    command = f"{sys.executable} -m napari_ctc train --help | head -1; exit ${{PIPESTATUS[0]}}"
+    assert subprocess.run(["bash", "-c", command], capture_output=True).returncode == 0

@@ -5,6 +5,7 @@ Exit codes: 0 good, 2 wrong input or usage, 3 done but with skipped files or fin
 
 from __future__ import annotations
 
+import io
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
@@ -13,7 +14,8 @@ from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
 
 from napari_ctc import __version__
-from napari_ctc.errors import CTCError, Stopped
+from napari_ctc.data.files import check_writable
+from napari_ctc.errors import CTCError, Stopped, StoppedEarlyError
 from napari_ctc.settings import ChannelAxis, Precision, TrainSettings
 
 if TYPE_CHECKING:
@@ -53,6 +55,9 @@ def demo(
     from napari_ctc.data.manifest import Manifest
 
     manifest = Manifest.read(_run(write_drawn(folder, specimens, seed=seed, size=size)))
+    if len(manifest) < specimens:
+        print(f"Stopped after {len(manifest)} of {specimens} specimens; {folder} holds those.")
+        return STOPPED
     counts = ", ".join(f"{count} {name}" for name, count in zip(manifest.classes, manifest.counts(), strict=True))
     print(f"Drew {len(manifest)} specimens in {folder} ({counts}).")
     print(f"Train on them:  napari-ctc train {folder / 'manifest.csv'} --out {folder / 'classifier.safetensors'}")
@@ -92,7 +97,10 @@ def train(
     held = Manifest.open(validation, layout, subfolders="label") if validation else None
     show = _Show()
     classifier = _run(train_job(specimens, settings, out, held), show)
-    print(f"Saved {out}: {classifier.settings.network}, {len(classifier.classes)} classes, {classifier.short}.")
+    print(
+        f"Saved {show.saved}: {classifier.settings.network}, {len(classifier.classes)} classes, "
+        f"{classifier.short}."
+    )
     if classifier.stopped:
         print("Training was stopped; the file holds its best epoch.")
         return STOPPED
@@ -133,9 +141,10 @@ def classify(
     layout = Layout(classifier.channel_count, channel_axis)
     specimens = Manifest.open(inputs[0] if len(inputs) == 1 else inputs, layout)
     show = _Show()
+    _must_differ(out, model, *inputs)
     predictions = _run(classify_job(specimens, classifier, out, precision=precision), show)
     counts = ", ".join(f"{count:,} {name}" for name, count in predictions.counts.items())
-    print(f"Saved {out}: {len(predictions):,} specimens ({counts}).")
+    print(f"Saved {show.saved}: {len(predictions):,} specimens ({counts}).")
     if predictions.failed:
         print(f"{predictions.failed:,} could not be read; the column 'error' says why.")
     if predictions.stopped:
@@ -176,10 +185,15 @@ def evaluate(
     from napari_ctc.data.specimens import Layout
     from napari_ctc.learn.classifier import load_classifier
 
+    if json is not None:
+        _need_suffix(json, ".json", "--json")
+        check_writable(json)
     classifier = load_classifier(model)
     specimens = Manifest.open(manifest, Layout(classifier.channel_count, channel_axis), subfolders="label")
     if split != "all":
         specimens = specimens.rows((specimens.table["split"] == split).to_numpy().nonzero()[0])
+        if not len(specimens):
+            raise CTCError(f"{manifest} marks no specimen as {split}. Leave --split out to use them all.")
     evaluation = _run(evaluate_job(classifier, specimens, precision=precision))
     scores = evaluation.scores
     for place in range(len(scores.classes)):
@@ -221,6 +235,7 @@ def export_labels(
     from napari_ctc.data.predictions import Predictions
 
     _need_suffix(out, ".csv")
+    _must_differ(out, predictions)
     rows = write_labels(Predictions.read(predictions), out, which, headerless)
     print(f"Saved {out}: {rows:,} labels.")
     return GOOD
@@ -231,6 +246,9 @@ def export_labels(
 
 def main(argv: list[str] | None = None) -> None:
     """Run the command line and end the process with its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a class may have a name that the terminal cannot write
+            stream.reconfigure(errors="backslashreplace")
     sys.exit(_main(sys.argv[1:] if argv is None else argv))
 
 
@@ -239,12 +257,15 @@ def _main(argv: list[str]) -> int:
         result = app(argv, exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as problem:
         return _complain(_plain(problem))
+    except StoppedEarlyError as problem:
+        print(problem, file=sys.stderr)
+        return STOPPED
     except CTCError as problem:
         return _complain(str(problem))
     except (KeyboardInterrupt, Stopped):
         print("Stopped.", file=sys.stderr)
         return STOPPED
-    except BrokenPipeError:  # the reader of our output, such as `head`, has gone
+    except (BrokenPipeError, SystemExit):  # the reader of our output, such as `head`, has gone
         return GOOD
     return result if isinstance(result, int) else GOOD
 
@@ -265,9 +286,21 @@ def _plain(problem: CycloptsError) -> str:
     return " ".join(str(problem).split()) + " See 'napari-ctc --help'."
 
 
-def _need_suffix(path: Path, suffix: str) -> None:
+def _need_suffix(path: Path, suffix: str, flag: str = "--out") -> None:
     if path.suffix.lower() != suffix:
-        raise CTCError(f"{path.name} should end in {suffix}. Give --out a name such as {path.stem}{suffix}.")
+        raise CTCError(f"{path.name} should end in {suffix}. Give {flag} a name such as {path.stem}{suffix}.")
+
+
+def _must_differ(out: Path, *inputs: Path) -> None:
+    """Refuse to write over what is read."""
+    from napari_ctc.data.manifest import LABEL_FILES
+
+    places = {path.absolute() for path in inputs}
+    places |= {path.absolute() / name for path in inputs for name in LABEL_FILES}
+    if out.absolute() in places:
+        raise CTCError(
+            f"{out} is what this reads, or holds its labels, and is not written over. Choose another --out."
+        )
 
 
 class _Show:
@@ -275,11 +308,11 @@ class _Show:
 
     def __init__(self) -> None:
         self.skipped = 0
+        self.saved: Path | None = None
         self._bar: Any = None
         self._task: Any = None
 
     def __enter__(self) -> _Show:
-        from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
         self._bar = Progress(
@@ -287,7 +320,7 @@ class _Show:
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=_patient_console(),
             transient=True,
         )
         self._task = self._bar.add_task("", total=None)
@@ -298,7 +331,7 @@ class _Show:
         self._bar.stop()
 
     def __call__(self, event: Event) -> None:
-        from napari_ctc.events import EpochDone, Planned, Said, Skipped, StepDone
+        from napari_ctc.events import EpochDone, Planned, Said, Saved, Skipped, StepDone
 
         say = self._bar.console.print
         if isinstance(event, (StepDone, EpochDone)):
@@ -307,6 +340,8 @@ class _Show:
             self._bar.update(self._task, completed=event.done, total=event.total)
         if isinstance(event, Said):
             say(f"[yellow]{_escaped(event.text)}[/]" if event.warning else _escaped(event.text), highlight=False)
+        elif isinstance(event, Saved):
+            self.saved = event.path
         elif isinstance(event, Skipped):
             self.skipped += 1
             if self.skipped <= 10:
@@ -332,6 +367,17 @@ class _Show:
                 f"found {_escaped(recalls)}{mark}",
                 highlight=False,
             )
+
+
+def _patient_console() -> Any:
+    """Make a console for messages; when its reader goes away, as with `| head`, the job goes on in silence."""
+    from rich.console import Console
+
+    class Patient(Console):
+        def on_broken_pipe(self) -> None:
+            self.quiet = True
+
+    return Patient(stderr=True)
 
 
 def _escaped(text: str) -> str:

@@ -35,6 +35,10 @@ class TrainingError(CTCError):
     """A training run that went wrong while it ran, with the likely cause."""
 
 
+class StoppedEarlyError(TrainingError):
+    """A training run that a person stopped before there was anything to keep."""
+
+
 class JobError(CTCError):
     """A computation that failed for a technical reason, such as too little memory."""
 

@@ -107,3 +107,22 @@ def test_one_row_does_not_depend_on_its_neighbours(drawn_manifest, tiny_classifi
     whole = run(classify(drawn_manifest, tiny_classifier, precision="float32"))
     alone = run(classify(drawn_manifest.rows([17]), tiny_classifier, precision="float32", batch_size=1))
     np.testing.assert_allclose(alone.probabilities[0], whole.probabilities[17], atol=1e-5)
+
+
+def test_a_stopped_job_leaves_the_older_table(drawn_manifest, tiny_classifier, tmp_path):
+    out = tmp_path / "out.csv"
+    run(classify(drawn_manifest, tiny_classifier, out))
+    before = out.read_bytes()
+    stopped_after(classify(drawn_manifest, tiny_classifier, out, batch_size=8), 2)
+    assert out.read_bytes() == before
+    assert len(Predictions.read(tmp_path / "out.stopped.csv")) == 16
+
+
+def test_pixels_beyond_float32_are_refused_in_words(tmp_path, tiny_classifier):
+    specimen = np.zeros((64, 64, 4))
+    specimen[0, 0, 0] = 1e300
+    np.save(tmp_path / "huge.npy", specimen)
+    np.save(tmp_path / "fine.npy", np.zeros((64, 64, 4)))
+    table = run(classify(tmp_path, tiny_classifier)).table
+    assert "beyond 1e38" in table["error"][1]
+    assert table["predicted"][1] == ""

@@ -99,10 +99,11 @@ def test_specimens_go_into_one_folder_a_class(predictions, tmp_path):
     )
 
 
-def test_exporting_twice_overwrites_nothing(predictions, tmp_path):
+def test_a_folder_that_an_earlier_export_filled_is_refused(predictions, tmp_path):
     run(export_class_folders(predictions, tmp_path / "sorted"))
-    run(export_class_folders(predictions, tmp_path / "sorted"))
-    assert len(list((tmp_path / "sorted").rglob("*.npy"))) == 6
+    with pytest.raises(PredictionsError, match="not an empty folder"):
+        run(export_class_folders(predictions, tmp_path / "sorted"))
+    assert len(list((tmp_path / "sorted").rglob("*.npy"))) == 3
 
 
 def test_a_class_name_cannot_lead_out_of_the_folder(predictions, tmp_path):

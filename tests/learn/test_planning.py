@@ -1,5 +1,7 @@
 """Settings that cannot work are refused in words before anything starts, and nobody opens a file for it."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -102,7 +104,7 @@ def test_test_specimens_are_in_neither_part_and_validation_stays_where_it_was_ma
 
 
 def test_validation_specimens_of_unknown_classes_are_left_out_with_a_note(tmp_path):
-    validation = table(tmp_path, a=4, b=4, c=2)
+    validation = replace(table(tmp_path, a=4, b=4, c=2), root=tmp_path / "other")
     deal = deal_out(table(tmp_path, a=20, b=20), TrainSettings(), validation)
     assert deal.counts(deal.training_truth) == (20, 20)
     assert deal.counts(deal.validation_truth) == (4, 4)

@@ -77,8 +77,14 @@ def evaluate(classifier: Classifier, manifest: Manifest, *, precision: Precision
         If no specimen has a label that the classifier knows, or none could be read.
     """
     labelled = manifest.labelled()
+    authors = labelled.table["by"].to_numpy()
+    if said := int((authors == "classifier").sum()):
+        yield Said(text=f"{said} labels were given by a classifier: they are left out.", warning=True)
+        labelled = labelled.rows(np.flatnonzero(authors != "classifier"))
     if not len(labelled):
-        raise ManifestError("No specimen has a label, so there is nothing to compare with. Label some first.")
+        raise ManifestError(
+            "No specimen has a label from a person, so there is nothing to compare with. Label some first."
+        )
     truth = labelled.labels(classifier.classes)
     unknown = sorted(set(labelled.table["label"][truth < 0]))
     known = labelled.rows(np.flatnonzero(truth >= 0))

@@ -24,10 +24,10 @@ import torch
 from numpy.typing import NDArray
 
 from napari_ctc.apply.folding import fold_norms
-from napari_ctc.data.files import size_and_time
+from napari_ctc.data.files import beside, size_and_time
 from napari_ctc.data.manifest import Manifest, rebase
 from napari_ctc.data.predictions import WRITERS, Predictions, Writer, empty, typed
-from napari_ctc.errors import ClassifierError, PredictionsError, SpecimenError, Stopped
+from napari_ctc.errors import ClassifierError, PredictionsError, SettingsError, SpecimenError, Stopped
 from napari_ctc.events import Classified, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.batches import Canvas
 from napari_ctc.learn.classifier import Classifier
@@ -66,7 +66,8 @@ def classify(
         A manifest, or whatever `Manifest.open` takes: a folder, a CSV, files.
     classifier : Classifier
     out : path, optional
-        Where to write the table: .csv or .parquet, the whole file or none.
+        Where to write the table: .csv or .parquet, the whole file or none. An older table there is replaced only
+        by a finished one; a stopped job then writes beside it, to ``NAME.stopped.csv``.
     precision : "auto", "float32" or "bfloat16"
         "auto" takes bfloat16 where the hardware has it.
     device : "auto", "cpu", "cuda" or "mps"
@@ -98,6 +99,8 @@ def classify(
             f"The classifier was trained on specimens of {classifier.channel_count} channels, and these have "
             f"{manifest.layout.channels}. Open the specimens it was made for, or train another one."
         )
+    if batch_size < 0:
+        raise SettingsError(f"A batch of {batch_size} specimens cannot be. Use 1 or more, or 0 to have it chosen.")
     writer = _writer(out)
     target = choose_device(device)
     kind = choose_precision(precision, target)
@@ -119,6 +122,10 @@ def classify(
         except Stopped:
             stopped = True
         table = pd.concat(tables, ignore_index=True) if tables else empty(classifier.classes)
+        if writer is not None and out is not None and stopped and Path(out).exists():
+            writer.discard()  # an older, whole table is worth more than a part of a new one
+            writer, out = None, beside(Path(out))
+            Predictions(table, manifest.root, classifier.classes, True).write(out)
         if writer is not None:
             if not tables:
                 writer.append(table)
@@ -245,7 +252,8 @@ def _rows(
         "predicted": classes[best],
         "probability": np.where(best < 0, np.nan, every[np.arange(len(best)), best]),
         **{f"p_{name}": every[:, place] for place, name in enumerate(classifier.classes)},
-        "label": source["label"].to_numpy(),
+        # What a classifier said is no label, whoever wrote it into a manifest.
+        "label": source["label"].mask(source["by"] == "classifier", "").to_numpy(),
         "error": batch.reasons,
         "classifier": classifier.digest,
         "bytes": pd.array(list(sizes), dtype="Int64"),

@@ -88,7 +88,7 @@ def export_class_folders(
     ----------
     predictions : Predictions
     folder : path
-        Its class folders are made; nothing in it is overwritten.
+        New or empty: what an earlier export left there could contradict this one.
     by : "predicted" or "label"
         Whose class counts: the classifier's or a person's.
     link : bool
@@ -104,12 +104,22 @@ def export_class_folders(
     -------
     int
         Specimens put into folders.
+
+    Raises
+    ------
+    PredictionsError
+        If no specimen has a class, or the folder is not empty.
     """
     folder = Path(folder).absolute()
     names = predictions.table[by].to_numpy(dtype=object)
     rows = np.flatnonzero(names != "")
     if not len(rows):
         raise PredictionsError(f"No specimen has a class under '{by}', so there is nothing to export.")
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise PredictionsError(
+            f"{folder.name} is not an empty folder, and a specimen could end up in it under two classes. Choose a "
+            f"new or empty folder."
+        )
     folders = _folder_names(sorted(set(names[rows])))
     copied, last = 0, time.monotonic()
     try:

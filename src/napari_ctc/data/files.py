@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -25,6 +25,8 @@ def replacing(path: Path) -> Iterator[Path]:
         If the folder cannot be written to or the disk is full.
     """
     path = Path(path).absolute()
+    if path.is_dir():
+        raise CTCError(f"{path} is a folder, so no file can have that name. Choose another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         handle, name = tempfile.mkstemp(prefix=f".{path.stem[:40]}-", suffix=path.suffix, dir=path.parent)
@@ -45,6 +47,26 @@ def replacing(path: Path) -> Iterator[Path]:
         raise CTCError(_sentence(path, problem)) from problem
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a place that cannot be written to, before hours are spent on what should go there.
+
+    Raises
+    ------
+    CTCError
+    """
+
+    class Tried(Exception):
+        pass
+
+    with suppress(Tried), replacing(path):
+        raise Tried
+
+
+def beside(path: Path) -> Path:
+    """Name the result of a stopped job, so that an older, whole result keeps its own name."""
+    return path.with_name(f"{path.stem}.stopped{path.suffix}")
 
 
 def write_whole(path: Path, content: bytes) -> None:

@@ -121,10 +121,14 @@ class Manifest:
         if not folder.is_dir():
             raise ManifestError(f"{folder} is not a folder. Choose a folder of specimens or a manifest (.csv).")
         files = find_files(folder)
+        nameless = [file for file in files if not _is_text(file)]
+        files = [file for file in files if _is_text(file)]
         if not files:
             kinds = ", ".join(READERS)
             raise ManifestError(f"{folder} and the folders below it hold no specimen file ({kinds}).")
         keys, owners, notes = _keys_of_files(files, folder, layout)
+        if nameless:
+            notes = (*notes, f"{len(nameless)} files are left out: their names are not text. Rename them.")
         parts = [PurePosixPath(name).parts for name in owners]
         group = [part[0] if len(part) > 1 else "" for part in parts]
         manifest = cls(_table(keys, **{subfolders: group}), folder, layout, notes)
@@ -142,8 +146,14 @@ class Manifest:
         SpecimenError
             If none of the files can be read.
         """
-        files = [Path(file).absolute() for file in files]
+        files = list(dict.fromkeys(Path(file).absolute() for file in files))
+        if not files:
+            raise ManifestError("No file was given. Choose a folder, a manifest (.csv) or files of specimens.")
         for file in files:
+            if file.is_dir() or file.suffix.lower() == ".csv":
+                raise ManifestError(
+                    f"{file.name} is one of several inputs. Give one folder, one manifest, or specimen files."
+                )
             if not is_specimen_file(file):
                 raise SpecimenError(
                     f"{file.name} is of a format that is not read here (known: {', '.join(READERS)})."
@@ -171,9 +181,12 @@ class Manifest:
         """The class names in use, in order: by number where all are numbers, else by the alphabet."""
         names = [name for name in self.table["label"].unique() if name]
         try:
-            return tuple(sorted(names, key=float))
+            numbers = [float(name) for name in names]
         except ValueError:
             return tuple(sorted(names))
+        if not np.isfinite(numbers).all():  # a class called "nan" has no place among numbers
+            return tuple(sorted(names))
+        return tuple(name for _, name in sorted(zip(numbers, names, strict=True)))
 
     def counts(self, classes: Sequence[str] | None = None) -> NDArray[np.int64]:
         """Count the labelled specimens of each class, in the order of `classes`."""
@@ -280,6 +293,15 @@ def _keys_of_files(
         raise SpecimenError(broken[0] + more)
     notes = (f"{len(broken)} of {len(files)} files cannot be read. The first: {broken[0]}",) if broken else ()
     return keys, owners, notes
+
+
+def _is_text(path: Path) -> bool:
+    """Tell whether a name can be written into a table: on Linux a file's name may be any bytes."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _common(folders: Iterable[Path]) -> str:

@@ -159,13 +159,19 @@ def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout(
         array = np.moveaxis(array, 0, -1)
     with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite, and is refused as that
         array = array.astype(contents.dtype, copy=False)
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        bad = int(np.count_nonzero(~np.isfinite(array)))
+    if array.dtype.kind == "f" and (bad := _not_numbers(array)):
         raise SpecimenError(
-            f"{path.name} has {bad:,} pixel values that are not numbers (NaN or infinite). "
+            f"{path.name} has {bad:,} pixel values that are not numbers (NaN or infinite, or beyond 1e38). "
             f"Replace them before saving, for instance with numpy.nan_to_num."
         )
     return array
+
+
+def _not_numbers(array: Array) -> int:
+    """Count the pixels that a network could not take as float32."""
+    with np.errstate(invalid="ignore"):
+        fine = np.abs(array) <= np.finfo(np.float32).max  # false of NaN
+    return array.size - int(np.count_nonzero(fine))
 
 
 def content_digest(specimen: Array) -> str:

@@ -26,6 +26,11 @@ MEMORY = 256 * 2**20
 MOST_HEADERS = 20_000
 """Files whose headers are read to find the size of the view; of more files, this many spread over the set."""
 
+MOST_AT_ONCE = 2**30
+"""Bytes that one index may read; more is a view of all specimens at once, which nobody means."""
+
+FLAT = "Specimens lie side by side, not in depth, so they are not shown in 3D."
+
 _CONTRAST_SPECIMENS = 64
 _CONTRAST_PIXELS = 16_384  # of each specimen: a million in all place the percentiles well enough
 
@@ -218,17 +223,29 @@ class ChannelView:
         """Read all specimens into memory."""
         if copy is False:
             raise ValueError("The specimens are on disk; an array of them is always a copy.")
-        whole: Array = np.asarray(self[:], dtype=dtype)
+        rows = np.arange(len(self))
+        whole: Array = np.asarray(self._images(rows, (slice(None), slice(None))), dtype=dtype)
         return whole
 
     def __getitem__(self, index: Any) -> Any:
-        """Read what is asked for, and only that: one file for each specimen named by the first index."""
+        """Read what is asked for, and only that: one file for each specimen named by the first index.
+
+        Raises
+        ------
+        SpecimenError
+            If that is more than `MOST_AT_ONCE`; ``numpy.asarray`` reads it all the same.
+        """
         first, rest = self._split(index)
         if isinstance(first, (int, np.integer)):
             return self._image(int(first))[rest]
         rows = np.arange(len(self))[first]
         if rows.ndim != 1 or not all(isinstance(part, (int, np.integer, slice)) for part in rest):
             return np.asarray(self)[index]
+        if len(rows) * self.size // len(self) * self.dtype.itemsize > MOST_AT_ONCE:
+            raise SpecimenError(FLAT)
+        return self._images(rows, rest)
+
+    def _images(self, rows: NDArray[np.integer], rest: tuple[Any, ...]) -> Array:
         found = np.empty((len(rows), *np.empty(self.shape[1:], bool)[rest].shape), self.dtype)
         for place, row in enumerate(rows):
             found[place] = self._image(int(row))[rest]

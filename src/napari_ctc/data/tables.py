@@ -15,6 +15,7 @@ from napari_ctc.data.formats import READERS, is_specimen_file
 from napari_ctc.data.specimens import split_key
 from napari_ctc.errors import ManifestError
 
+AUTHORS = ("", "person", "classifier")
 COLUMNS = ("path", "label", "source", "split", "by")
 SPLITS = {
     "": "",
@@ -92,13 +93,18 @@ def checked_table(
             raise ManifestError(
                 f"{where}: '{row['split']}' is no part of a split. Write train, validation, test, or nothing."
             )
+        by = row.get("by", "").lower()
+        if by not in AUTHORS:
+            raise ManifestError(
+                f"{where}: by='{row['by']}' is neither person nor classifier. Write one, or nothing."
+            )
         for name, value in {
             "source": "",
-            "by": "",
             **row,
             "path": key,
             "label": label,
             "split": split,
+            "by": by,
         }.items():
             values[name].append(value)
     if not seen:

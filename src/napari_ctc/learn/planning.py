@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.manifest import Manifest, rebase
 from napari_ctc.data.specimens import Layout
 from napari_ctc.data.splits import split
 from napari_ctc.errors import SettingsError
@@ -127,7 +127,9 @@ def deal_out(manifest: Manifest, settings: TrainSettings, validation: Manifest |
         training = used.rows(np.flatnonzero((used.table["split"] != "validation").to_numpy()))
         classes = training.classes
         held = with_layout(validation, settings).labelled()
+        held = held.rows(np.flatnonzero((held.table["split"] != "test").to_numpy()))
         _check_authors(held, settings)
+        _check_apart(training, held)
         known = held.labels(classes) >= 0
         notes = () if known.all() else (_foreign_note(held, known),)
         held = held.rows(np.flatnonzero(known))
@@ -206,6 +208,15 @@ def _check_authors(used: Manifest, settings: TrainSettings) -> None:
         )
 
 
+def _check_apart(training: Manifest, held: Manifest) -> None:
+    both = set(rebase(training.keys, training.root, held.root)) & set(held.keys)
+    if both:
+        raise SettingsError(
+            f"{len(both):,} of the {len(held):,} validation specimens are also trained on, so they would promise "
+            f"too much. Take them out of one of the two."
+        )
+
+
 def _check_labels(used: Manifest, settings: TrainSettings) -> None:
     if not len(used):
         raise SettingsError(
@@ -237,9 +248,8 @@ def _checked_deal(deal: Deal, settings: TrainSettings) -> list[str]:
                 f"from another source, or mark some of them 'train' in the column split."
             )
     if not sum(validation):
-        raise SettingsError(
-            "No specimen is left for validation, which chooses the best epoch. Label more of each class."
-        )
+        why = " ".join(deal.notes) or "Label more of each class."
+        raise SettingsError(f"No specimen is left for validation, which chooses the best epoch. {why}")
     if settings.batch_size > sum(training):
         raise SettingsError(
             f"The batch of {settings.batch_size} specimens is larger than the training set of "

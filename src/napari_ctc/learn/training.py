@@ -20,8 +20,9 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from napari_ctc.data.files import beside, check_writable
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.errors import SettingsError, Stopped, TrainingError
+from napari_ctc.errors import SettingsError, Stopped, StoppedEarlyError, TrainingError
 from napari_ctc.events import EpochDone, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.augment import draw_changes
 from napari_ctc.learn.batches import Batch, ahead
@@ -64,7 +65,8 @@ def train(
         Labelled rows are trained on, except those marked test; those marked validation choose the epoch.
     settings : TrainSettings
     out : Path, optional
-        Where to save the classifier. An older file there is replaced only by a finished one.
+        Where to save the classifier, as .safetensors. An older file there is replaced only by a finished one; what
+        a stopped run learnt is then saved beside it, as ``NAME.stopped.safetensors``.
     validation : Manifest, optional
         Specimens that choose the best epoch, instead of a part of `manifest`.
     channel_names : tuple of str, optional
@@ -87,6 +89,8 @@ def train(
     TrainingError
         If the loss goes wrong, too few specimens can be read, or the run is stopped before an epoch ended.
     """
+    if out is not None:
+        out = checked_out(out)
     deal = deal_out(manifest, settings, validation)
     layout = with_layout(manifest, settings).layout
     settings = _resolved(settings, layout.channels, layout.axis)
@@ -96,15 +100,29 @@ def train(
         yield planned(deal, settings)
         data = yield from read_data(deal, settings, names)
     except Stopped:
-        raise TrainingError(TOO_EARLY) from None
+        raise StoppedEarlyError(TOO_EARLY) from None
     classifier = yield from _fit(Run.begin(deal, data, settings, names, loss))
     if out is not None:
+        if classifier.stopped and out.exists():
+            out = beside(out)
+            yield Said(
+                text=f"The run was stopped, so the older file stays; its result is in {out.name}.", warning=True
+            )
         classifier.save(out)
         try:
-            yield Saved(path=Path(out))
+            yield Saved(path=out)
         except Stopped:
             pass  # asked for after the end: there is nothing left to stop
     return classifier
+
+
+def checked_out(out: Path | str) -> Path:
+    """Refuse a place that a classifier cannot be saved to, before anything runs."""
+    out = Path(out)
+    if out.suffix.lower() != ".safetensors":
+        raise SettingsError(f"{out.name} should end in .safetensors. Save as {out.stem}.safetensors.")
+    check_writable(out)
+    return out
 
 
 def _resolved(settings: TrainSettings, channels: int, axis: str) -> TrainSettings:
@@ -135,7 +153,7 @@ def _fit(run: Run) -> Job[Classifier]:
     except Stopped:
         run.stopped = True
         if not run.ended:
-            raise TrainingError(TOO_EARLY) from None
+            raise StoppedEarlyError(TOO_EARLY) from None
     finally:
         run.release()
     return _finished(run)
