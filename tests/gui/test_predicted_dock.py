@@ -14,15 +14,13 @@ from qtpy.QtWidgets import QComboBox, QDockWidget, QDoubleSpinBox, QLabel, QLine
 
 from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions
+from napari_ctc.gui.predicted_filter import AT_ODDS, NOT_PREDICTED, Filter
 from napari_ctc.gui.predicted_table import (
-    AT_ODDS,
     LABEL,
     NAME,
-    NOT_PREDICTED,
     PREDICTED,
     PROBABILITY,
     STATUS,
-    Filter,
     PredictedModel,
     PredictedView,
 )
@@ -199,8 +197,41 @@ def test_a_new_classifier_makes_predictions_stale_until_it_has_spoken(
     model = dock.table.model()
     assert model.data(model.index(0, PREDICTED), Qt.ItemDataRole.FontRole).italic()
     assert "(stale)" in viewer.canvas.overlays.text.text
+    assert all(text.endswith(" (stale)") for text in cells(dock, PREDICTED))
+    assert not dock.details._bars.classes
+    assert "Stale: it was called" in dock.details.findChild(QLabel, "detailsFacts").text()
     qtbot.waitUntil(lambda: set(cells(dock, STATUS)) == {"current"}, timeout=TIME)
     assert dock.session.export_predictions().table["classifier"].unique().tolist() == [other.digest]
+
+
+def test_an_old_prediction_does_not_pass_for_one_of_a_classifier_that_does_not_fit(
+    viewer, dock, drawn_folder, tiny_classifier, qtbot
+):
+    from types import SimpleNamespace
+
+    open_folder(viewer, drawn_folder)
+    dock.session.classifier = tiny_classifier
+    predicted(qtbot, dock)
+    classes = tiny_classifier.classes
+    dock.session.use(SimpleNamespace(digest="c" * 64, classes=classes, channel_count=3, channels=("a", "b", "c")))
+    assert set(dock.session.status) == {Status.FAILED}
+    assert set(cells(dock, PREDICTED)) == {"not classified"}
+    assert set(cells(dock, PROBABILITY)) == {""}
+    model = dock.table.model()
+    assert model.data(model.index(0, PREDICTED), Qt.ItemDataRole.DecorationRole) is None
+    assert viewer.canvas.overlays.text.text.startswith("not classified")
+    facts = dock.details.findChild(QLabel, "detailsFacts").text()
+    assert facts.startswith("Not classified. The classifier needs 3 channels")
+    assert not dock.details._bars.classes and "was called" not in facts
+    for name in classes:
+        model.set_filter(Filter(predicted=f"class:{name}"))
+        assert not model.rowCount()
+    assert not dock.export_button.isEnabled()  # with no row there is nothing to export
+    model.set_filter(Filter(least=0.01))
+    assert not model.rowCount()
+    model.set_filter(Filter(predicted=NOT_PREDICTED))
+    assert model.rowCount() == 60
+    assert dock.export_button.isEnabled()
 
 
 def test_a_rewritten_file_is_stale_and_classified_again(viewer, dock, own_folder, tiny_classifier, qtbot):

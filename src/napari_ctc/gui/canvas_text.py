@@ -56,11 +56,11 @@ def caption(session: Session, index: int) -> str:
         return ""
     rows, status = session.rows, Status(session.status[index])
     lines = []
-    if rows.predicted[index] != NOT_KNOWN:
+    if status is Status.FAILED:
+        lines.append("not classified: see the table")
+    elif rows.predicted[index] != NOT_KNOWN:
         stale = "  (stale)" if status is Status.STALE else ""
         lines.append(f"{session.classes[rows.predicted[index]]}  {rows.probability[index]:.2f}{stale}")
-    elif status is Status.FAILED:
-        lines.append("not classified: see the table")
     if rows.label[index] != NOT_KNOWN:
         lines.append(f"label: {session.classes[rows.label[index]]}")
     return "\n".join(lines)

@@ -10,7 +10,7 @@ from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
 from napari_ctc.gui.colours import class_colour
-from napari_ctc.gui.rows import NOT_KNOWN
+from napari_ctc.gui.rows import NOT_KNOWN, Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,13 +114,16 @@ class Details(QScrollArea):
         rows = session.rows
         self._title.setText(str(rows.name[index]))
         classes = session.classes[: rows.probabilities.shape[1]]
-        self._bars.show_probabilities(classes, rows.probabilities[index])
-        facts = [session.reason(index)]
+        status = Status(session.status[index])
+        shown = rows.probabilities[index] if status is Status.CURRENT else np.zeros(0, np.float32)
+        self._bars.show_probabilities(classes, shown)
+        reason = session.reason(index, status)
+        facts = [f"Not classified. {reason}" if status is Status.FAILED else reason]
         if rows.label[index] != NOT_KNOWN:
             facts.append(f"A person labelled it {session.classes[rows.label[index]]}.")
-        if rows.predicted[index] != NOT_KNOWN and not self._bars.classes:
+        if status is Status.STALE:
             said, p = session.classes[rows.predicted[index]], rows.probability[index]
-            facts.append(f"It was called {said} ({p:.3f}) by a classifier of other classes.")
+            facts.append(f"Stale: it was called {said} ({p:.3f}) before.")
         if rows.source[index]:
             facts.append(f"Source: {rows.source[index]}")
         self._facts.setText("\n".join(facts))

@@ -31,8 +31,9 @@ from napari_ctc.gui.jobs import close_with_dock
 from napari_ctc.gui.opening import OpenButtons
 from napari_ctc.gui.predicted_details import Details
 from napari_ctc.gui.predicted_export import ExportMenu
+from napari_ctc.gui.predicted_filter import ANY, AT_ODDS, NOT_PREDICTED, Filter
 from napari_ctc.gui.predicted_strip import ClassStrip
-from napari_ctc.gui.predicted_table import ANY, AT_ODDS, NOT_PREDICTED, Filter, PredictedModel, PredictedView
+from napari_ctc.gui.predicted_table import PredictedModel, PredictedView
 from napari_ctc.gui.session import session_of
 
 if TYPE_CHECKING:
@@ -199,6 +200,7 @@ class PredictedDock(QWidget):
         total, shown = len(self.session), len(self.model.indices)
         self.shown.setText(f"{total:,} specimens" if shown == total else f"{shown:,} of {total:,} specimens")
         self.export_button.setText("Export" if shown == total else f"Export these {shown:,}")
+        self.export_button.setEnabled(shown > 0)
 
     def _show_current(self) -> None:
         self.details.show_specimen(self.session.current)

@@ -7,7 +7,6 @@ when it is painted, so 100,000 rows cost no more than those in sight.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from qtpy.QtGui import QColor, QFont
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
 from napari_ctc.gui.colours import class_colour
+from napari_ctc.gui.predicted_filter import Filter
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 
 if TYPE_CHECKING:
@@ -34,34 +34,6 @@ TIPS = (
     "Whether the prediction is by the classifier in use, of the file as it is now",
 )
 
-ANY = "any"
-NOT_PREDICTED = "not predicted"
-AT_ODDS = "unlike the label"
-
-
-@dataclass(frozen=True)
-class Filter:
-    """Which specimens the table shows.
-
-    Parameters
-    ----------
-    text : str
-        Part of the name or source, in any case.
-    predicted : str
-        A class name, after ``class:``; or `ANY`, `NOT_PREDICTED`, `AT_ODDS`.
-    least : float in [0, 1]
-        The least probability of the predicted class; 0 lets unpredicted ones through.
-    """
-
-    text: str = ""
-    predicted: str = ANY
-    least: float = 0.0
-
-    @property
-    def active(self) -> bool:
-        """Whether anything may be left out."""
-        return self != Filter()
-
 
 class PredictedModel(QAbstractTableModel):
     """The specimens of a session, sorted and filtered."""
@@ -79,6 +51,7 @@ class PredictedModel(QAbstractTableModel):
         self.indices = np.zeros(0, np.intp)
         self._places = np.zeros(0, np.intp)
         self._status = np.zeros(0, np.uint8)
+        self._predicted = np.zeros(0, np.int16)
         self.reload()
 
     # --------------------------------------------------------------------------------- what Qt asks for
@@ -105,8 +78,7 @@ class PredictedModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self.text(specimen, column)
         if role == Qt.ItemDataRole.DecorationRole and column in (PREDICTED, LABEL):
-            rows = self._session.rows
-            code = (rows.predicted if column == PREDICTED else rows.label)[specimen]
+            code = (self._predicted if column == PREDICTED else self._session.rows.label)[specimen]
             return QColor(class_colour(int(code))) if code != NOT_KNOWN else None
         if role == Qt.ItemDataRole.FontRole and self._status[specimen] == Status.STALE:
             return self._italic if column in (PREDICTED, PROBABILITY, STATUS) else None
@@ -129,9 +101,12 @@ class PredictedModel(QAbstractTableModel):
             return f"{status.word}: {self._session.reason(specimen, status)}" if why else status.word
         if column == PROBABILITY:
             probability = rows.probability[specimen]
-            return "" if rows.predicted[specimen] == NOT_KNOWN else f"{probability:.3f}"
-        code = (rows.predicted if column == PREDICTED else rows.label)[specimen]
-        return self._session.classes[code] if code != NOT_KNOWN else ""
+            return "" if self._predicted[specimen] == NOT_KNOWN else f"{probability:.3f}"
+        if column == PREDICTED and self._status[specimen] == Status.FAILED:
+            return "not classified"
+        code = (self._predicted if column == PREDICTED else rows.label)[specimen]
+        stale = " (stale)" if column == PREDICTED and self._status[specimen] == Status.STALE else ""
+        return self._session.classes[code] + stale if code != NOT_KNOWN else ""
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column; blanks come last either way. Column -1 is the order of the layers."""
@@ -147,7 +122,7 @@ class PredictedModel(QAbstractTableModel):
 
     def refresh(self) -> None:
         """Paint again what is in sight; nothing moves."""
-        self._status = self._session.status
+        self._take_status()
         if len(self.indices):
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.indices) - 1, len(HEADERS) - 1))
 
@@ -159,7 +134,7 @@ class PredictedModel(QAbstractTableModel):
 
     def rearrange(self) -> None:
         """Sort and filter anew."""
-        self._status = self._session.status
+        self._take_status()
         indices = self._arranged()
         same = len(indices) == len(self.indices)
         if same:  # keeps the table where it is scrolled to
@@ -175,41 +150,22 @@ class PredictedModel(QAbstractTableModel):
             self.endResetModel()
         self.rearranged.emit()
 
+    def _take_status(self) -> None:
+        """Work out the status anew; of a specimen that the classifier failed on, no older word is shown."""
+        self._status = self._session.status
+        self._predicted = np.where(self._status == Status.FAILED, NOT_KNOWN, self._session.rows.predicted)
+
     def row_of(self, specimen: int) -> int:
         """Give the row that shows a specimen; -1 where the filter leaves it out."""
         return int(self._places[specimen]) if 0 <= specimen < len(self._places) else NOT_KNOWN
 
     def _arranged(self) -> NDArray[np.intp]:
-        passing = self._passing()
+        passing = self._filter.passing(self._session.rows, self._session.classes, self._predicted)
         if self._column < 0:
             return np.flatnonzero(passing)
         key = self._key(self._column)
         order = np.argsort(-key if self._descending else key, kind="stable")  # NaN comes last in both
         return order[passing[order]]
-
-    def _passing(self) -> NDArray[np.bool_]:
-        rows, chosen = self._session.rows, self._filter
-        passing = np.ones(len(rows), bool)
-        if chosen.predicted == NOT_PREDICTED:
-            passing &= rows.predicted == NOT_KNOWN
-        elif chosen.predicted == AT_ODDS:
-            passing &= (rows.label != NOT_KNOWN) & (rows.predicted != NOT_KNOWN) & (rows.label != rows.predicted)
-        elif chosen.predicted != ANY:
-            name = chosen.predicted.removeprefix("class:")
-            classes = self._session.classes
-            passing &= rows.predicted == (classes.index(name) if name in classes else -2)
-        if chosen.least > 0:
-            passing &= (rows.predicted != NOT_KNOWN) & (rows.probability >= np.float32(chosen.least))
-        if text := chosen.text.casefold():
-            passing &= np.fromiter(
-                (
-                    text in name.casefold() or text in source.casefold()
-                    for name, source in zip(rows.name, rows.source, strict=True)
-                ),
-                bool,
-                len(rows),
-            )
-        return passing
 
     def _key(self, column: int) -> NDArray[np.float64]:
         """Return numbers that sort as a column does; NaN for blanks."""
@@ -221,8 +177,8 @@ class PredictedModel(QAbstractTableModel):
         if column == STATUS:
             return self._status.astype(float)
         if column == PROBABILITY:
-            return np.where(rows.predicted == NOT_KNOWN, np.nan, rows.probability)
-        codes = rows.predicted if column == PREDICTED else rows.label
+            return np.where(self._predicted == NOT_KNOWN, np.nan, rows.probability)
+        codes = self._predicted if column == PREDICTED else rows.label
         return np.where(codes == NOT_KNOWN, np.nan, codes.astype(float))
 
 

@@ -1,0 +1,76 @@
+"""Which specimens the table of predicted classes shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_ctc.gui.rows import NOT_KNOWN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_ctc.gui.rows import Rows
+
+ANY = "any"
+NOT_PREDICTED = "not predicted"
+AT_ODDS = "unlike the label"
+
+
+@dataclass(frozen=True)
+class Filter:
+    """Which specimens the table shows.
+
+    Parameters
+    ----------
+    text : str
+        Part of the name or source, in any case.
+    predicted : str
+        A class name, after ``class:``; or `ANY`, `NOT_PREDICTED`, `AT_ODDS`.
+    least : float in [0, 1]
+        The least probability of the predicted class; 0 lets unpredicted ones through.
+    """
+
+    text: str = ""
+    predicted: str = ANY
+    least: float = 0.0
+
+    @property
+    def active(self) -> bool:
+        """Whether anything may be left out."""
+        return self != Filter()
+
+    def passing(self, rows: Rows, classes: Sequence[str], predicted: NDArray[np.int16]) -> NDArray[np.bool_]:
+        """Tell which rows pass.
+
+        Parameters
+        ----------
+        rows : Rows
+        classes : sequence of str
+            The names that the codes in `rows` and `predicted` refer to.
+        predicted : (n,) int16
+            The class that the table shows for each row; -1 for none.
+        """
+        passing = np.ones(len(rows), bool)
+        if self.predicted == NOT_PREDICTED:
+            passing &= predicted == NOT_KNOWN
+        elif self.predicted == AT_ODDS:
+            passing &= (rows.label != NOT_KNOWN) & (predicted != NOT_KNOWN) & (rows.label != predicted)
+        elif self.predicted != ANY:
+            name = self.predicted.removeprefix("class:")
+            passing &= predicted == (classes.index(name) if name in classes else -2)
+        if self.least > 0:
+            passing &= (predicted != NOT_KNOWN) & (rows.probability >= np.float32(self.least))
+        if text := self.text.casefold():
+            passing &= np.fromiter(
+                (
+                    text in name.casefold() or text in source.casefold()
+                    for name, source in zip(rows.name, rows.source, strict=True)
+                ),
+                bool,
+                len(rows),
+            )
+        return passing
