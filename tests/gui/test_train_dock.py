@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -15,7 +16,7 @@ from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
 from napari_ctc.data.drawn import CHANNELS, write_drawn
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SettingsError
-from napari_ctc.events import run
+from napari_ctc.events import StepDone, run
 from napari_ctc.gui import train_setup
 from napari_ctc.gui.forms import fill_form, form_of, read_forms
 from napari_ctc.gui.layers import add_stack
@@ -339,6 +340,23 @@ def test_a_classifier_of_another_channel_count_is_refused_in_words(driver, small
 
 
 # ------------------------------------------------------------------------------------------- its looks
+
+
+def test_a_message_goes_when_another_dock_changes_the_classifier(driver, small_classifier, monkeypatch):
+    monkeypatch.setattr(QFileDialog, "getOpenFileName", lambda *_: (str(small_classifier), ""))
+    driver.click("load")
+    driver.until(lambda: "in use" in driver.message)
+    driver.session.use(driver.session.classifier, "elsewhere.safetensors")
+    assert "small" not in driver.message
+
+
+def test_specimens_being_read_before_the_first_epoch_are_said_to_be(driver):
+    driver.widget._run = SimpleNamespace(stopping=False)
+    driver.widget._follow_run(StepDone(epoch=0, epochs=0, done=3, total=40))
+    assert driver.part("time_left").text() == "reading specimens…"
+    driver.widget._follow_run(StepDone(epoch=1, epochs=2, done=3, total=40, seconds_left=5.0))
+    assert driver.part("time_left").text().startswith("epoch 1 of 2")
+    driver.widget._run = None
 
 
 def test_the_dock_leaves_room_for_the_canvas_and_follows_the_theme(driver):

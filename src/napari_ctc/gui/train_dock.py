@@ -121,14 +121,14 @@ class TrainDock(QWidget):
         self.classifier.load_asked.connect(self._load)
         self.classifier.save_asked.connect(self._save)
         self._session.specimens_changed.connect(self._follow_specimens)
-        self._session.classifier_changed.connect(self._show_classifier)
+        self._session.classifier_changed.connect(self._follow_classifier)
         self._viewer.events.theme.connect(self._follow_theme)
 
     def event(self, event: QEvent) -> bool:
         """Let go of the session and the viewer when napari closes the dock."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._session.specimens_changed.disconnect(self._follow_specimens)
-            self._session.classifier_changed.disconnect(self._show_classifier)
+            self._session.classifier_changed.disconnect(self._follow_classifier)
             self._viewer.events.theme.disconnect(self._follow_theme)
         close_with_dock(self, event)
         return super().event(event)
@@ -195,7 +195,8 @@ class TrainDock(QWidget):
         self.bar.setRange(0, event.total)
         self.bar.setValue(event.done)
         if self._run is not None and not self._run.stopping:
-            self.time_left.setText(f"epoch {event.epoch} of {event.epochs}, {clock(event.seconds_left)} left")
+            told = f"epoch {event.epoch} of {event.epochs}, {clock(event.seconds_left)} left"
+            self.time_left.setText(told if event.epoch else "reading specimens…")
 
     def _show_epoch(self, event: EpochDone) -> None:
         if not self._last_epoch:  # on a small screen, let the curves come into view below the buttons
@@ -272,6 +273,12 @@ class TrainDock(QWidget):
 
     def _take_saved(self, path: Path) -> None:
         self._say(f"Saved as {path}.")
+
+    def _follow_classifier(self, _classifier: Any = None) -> None:
+        """Show the classifier in use; what was said of another file or run no longer holds."""
+        self._show_classifier()
+        if self._run is None and self.message.text() != self._of_setup:
+            self._say("")
 
     def _show_classifier(self, _classifier: Any = None) -> None:
         self.classifier.show_classifier(self._session.classifier, self._session.classifier_path)
