@@ -436,3 +436,18 @@ def test_the_suffix_of_a_classifier_file_is_added(tmp_path):
     from napari_ctc.gui.train_jobs import checked_path
 
     assert checked_path(f" {tmp_path / 'mine.v2'} ") == Path(tmp_path / "mine.v2.safetensors")
+
+
+def test_a_note_goes_with_the_specimens_that_it_is_about(driver):
+    driver.until(lambda: "has only 8 labelled" in driver.message)
+    driver.viewer.layers.clear()
+    driver.until(lambda: not driver.message)
+
+
+def test_open_specimens_have_their_own_channels_and_others_are_asked_for(driver, drawn):
+    form = driver.widget.setup.advanced_form
+    for name in ("channels", "channel_axis"):
+        assert not form[name].native.isEnabled() and "open specimens" in form[name].tooltip
+    driver.widget.setup.source.set_path(drawn / "manifest.csv")
+    for name in ("channels", "channel_axis"):
+        assert form[name].native.isEnabled() and "open specimens" not in form[name].tooltip

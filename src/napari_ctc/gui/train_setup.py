@@ -107,6 +107,14 @@ class TrainSetup(QWidget):
         for part in (self.source, self.form.native, self.advanced_form.native, self.out, self.browse):
             part.setEnabled(not frozen)
 
+    def _follow_layout(self) -> None:
+        """Let the layout of specimens be chosen only where it counts: open ones have theirs."""
+        for widget in (self.advanced_form.channels, self.advanced_form.channel_axis):
+            here = self.source.path is None
+            widget.native.setEnabled(not here)
+            told = TrainSettings.model_fields[widget.name].description
+            widget.tooltip = "This comes from the open specimens that are trained on." if here else told
+
     def follow_specimens(self) -> None:
         """Count the labelled specimens that are open here."""
         labelled = int((self.session.rows.label >= 0).sum())
@@ -175,6 +183,7 @@ class TrainSetup(QWidget):
 
     def _follow_source(self) -> None:
         """Suggest where to save, next to the data, and survey what was chosen."""
+        self._follow_layout()
         folder = self._folder()
         if folder is not None and not self.out.isModified():
             self.out.setText(str(folder / f"classifier{jobs.SUFFIX}"))
@@ -202,6 +211,7 @@ class TrainSetup(QWidget):
         if self.source.path is None and not (self.session.rows.label >= 0).any():
             self.table.show_counts((), ())
             self._refuse("")
+            self.told.emit("", False)  # a note of the specimens before
             some = "Label some of the open specimens" if len(self.session) else "Open specimens and label some"
             self.summary.setText(f"{some}, or choose a manifest or a folder to train on.")
             return
@@ -228,8 +238,8 @@ class TrainSetup(QWidget):
         if found.planned is not None:
             self.show_plan(found.planned)
         self._refuse(found.refusal)
-        if found.notes and not found.refusal:
-            self.told.emit(" ".join(found.notes), False)
+        if not found.refusal:
+            self.told.emit(" ".join(found.notes), False)  # or none: that takes the last note back
 
     def _end_survey(self) -> None:
         self._survey = None
