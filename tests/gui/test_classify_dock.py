@@ -1,14 +1,19 @@
 """The dock "Classify folder" in a real window: from a folder with a broken file to a table and to the viewer."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
 
 pytest.importorskip("napari")
 from qtpy.QtCore import Qt, QThreadPool
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QMessageBox, QPushButton
 
+from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions, columns
+from napari_ctc.data.specimens import Layout
+from napari_ctc.gui.classify_counts import CountsTable
 from napari_ctc.gui.classify_jobs import worth_looking_at
 from napari_ctc.gui.rows import Status
 
@@ -113,6 +118,28 @@ def test_a_folder_with_a_broken_file_is_classified_and_opened(
     assert list(exported.table["sha256"][:-1]) == list(read.table["sha256"].iloc[order][:-1])
 
 
+def test_opening_the_result_takes_the_place_of_the_same_specimens_and_keeps_their_labels(
+    viewer, dock, drawn_folder, tiny_classifier, qtbot
+):
+    viewer.open(str(drawn_folder / "manifest.csv"), plugin="napari-ctc")
+    labels = dict(zip(dock.session.manifest().keys, dock.session.manifest().table["label"], strict=True))
+    layers = len(viewer.layers)
+    dock.session.classifier = tiny_classifier
+    dock.form.input.setText(str(drawn_folder))
+    dock.form.output.setText("")
+    press(qtbot, dock, "classifyButton")
+    finished(qtbot, dock)
+    for _ in range(2):
+        press(qtbot, dock, "openInViewer")
+        assert len(dock.session) == 60
+        assert len(viewer.layers) == layers
+        assert "in place of" in dock.state.text()
+        assert set(dock.session.status) == {Status.CURRENT}
+        table = dock.session.manifest().table
+        assert dict(zip(table["path"], table["label"], strict=True)) == labels
+        assert viewer.dims.current_step[0] == 0
+
+
 def test_stopping_mid_run_keeps_what_is_done(dock, drawn_folder, tiny_classifier, qtbot, tmp_path, monkeypatch):
     from napari_ctc.apply import inference
 
@@ -184,6 +211,66 @@ def test_a_file_that_is_no_classifier_leaves_the_one_in_use(dock, tiny_classifie
     qtbot.waitUntil(lambda: dock.form._loading is None, timeout=TIME)
     assert dock.session.classifier is tiny_classifier
     assert tiny_classifier.digest[:8] in dock.form.classifier.text()
+    assert "other.safetensors" in dock.state.text()
+    assert "The classifier in use stays." in dock.state.text()
+
+
+def test_a_classifier_of_another_channel_count_is_refused_in_the_dock(viewer, dock, classifier_file, qtbot):
+    rgb = np.zeros((1, 3, 16, 16), np.uint16)
+    table = pd.DataFrame(dict.fromkeys(COLUMNS, "") | {"path": ["a.npy"]}, dtype="str")
+    stack = SimpleNamespace(manifest=Manifest(table, ".", Layout(3)))
+    viewer.add_image(rgb[:, 0], metadata={"napari_ctc": {"stack": stack, "channel": 0}})
+    dock.form.ask_classifier = lambda: str(classifier_file)
+    press(qtbot, dock, "classifyLoadButton")
+    qtbot.waitUntil(lambda: dock.form._loading is None and dock.state.text() != "", timeout=TIME)
+    assert dock.session.classifier is None
+    assert "but the open specimens have 3" in dock.state.text()
+
+
+def test_an_existing_table_is_replaced_only_when_the_person_agrees(
+    dock, drawn_folder, tiny_classifier, qtbot, tmp_path, monkeypatch
+):
+    out = tmp_path / "table.csv"
+    out.write_text("mine")
+    dock.session.classifier = tiny_classifier
+    dock.form.input.setText(str(drawn_folder))
+    dock.form.output.setText(str(out))
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.No)
+    press(qtbot, dock, "classifyButton")
+    assert dock.running is None
+    assert dock.state.text().startswith("Nothing was started.")
+    assert out.read_text() == "mine"
+    monkeypatch.setattr(QMessageBox, "question", lambda *_: QMessageBox.StandardButton.Yes)
+    press(qtbot, dock, "classifyButton")
+    finished(qtbot, dock)
+    assert len(Predictions.read(out)) == 60
+
+
+def test_a_folder_to_write_to_that_is_not_there_is_told_and_not_made(
+    dock, drawn_folder, tiny_classifier, qtbot, tmp_path
+):
+    dock.session.classifier = tiny_classifier
+    dock.form.input.setText(str(drawn_folder))
+    dock.form.output.setText(str(tmp_path / "nowhere" / "table.csv"))
+    press(qtbot, dock, "classifyButton")
+    assert dock.running is None
+    assert "nowhere does not exist" in dock.state.text()
+    assert not (tmp_path / "nowhere").exists()
+
+
+def test_specimens_without_a_source_have_a_row_where_others_have_sources(qtbot):
+    counts = CountsTable()
+    qtbot.addWidget(counts)
+    counts.begin(("a", "b"))
+    counts.add(pd.DataFrame({"source": ["", ""], "predicted": ["a", ""]}))
+    counts.flush()
+    assert counts.rowCount() == 1
+    counts.add(pd.DataFrame({"source": ["slide_1", ""], "predicted": ["b", ""]}))
+    counts.flush()
+    titles = [counts.verticalHeaderItem(row).text() for row in range(counts.rowCount())]
+    assert titles == ["all", "slide_1", "(no source)"]
+    shown = [[counts.item(row, column).text() for column in range(3)] for row in range(3)]
+    assert shown == [["1", "1", "2"], ["0", "1", "0"], ["1", "0", "2"]]
 
 
 def test_closing_the_window_mid_run_leaves_no_worker(make_napari_viewer, drawn_folder, tiny_classifier, qtbot):

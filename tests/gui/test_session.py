@@ -248,6 +248,31 @@ def test_exported_predictions_are_the_current_ones_and_say_why_others_are_missin
     assert np.isnan(table["p_debris"][2])
 
 
+def test_a_file_opened_twice_is_exported_once_its_current_row_first_with_its_label(viewer, session):
+    manifest = manifest_of(3, labels=["debris", "", ""])
+    show(viewer, manifest)
+    again = show(viewer, manifest_of(2))
+    session.classifier = Said()
+    session.attach(again, words(again.manifest, Said(), ["tumour cell", "debris"]))
+    table = session.export_predictions().table
+    assert sorted(table["path"]) == manifest.keys
+    assert dict(zip(table["path"], table["predicted"], strict=True)) == {
+        "cell_0.npy": "tumour cell",
+        "cell_1.npy": "debris",
+        "cell_2.npy": "",
+    }
+    assert dict(zip(table["path"], table["label"], strict=True))["cell_0.npy"] == "debris"
+
+
+def test_an_error_of_an_earlier_classifier_is_no_reason_for_one_that_does_not_fit(viewer, session):
+    manifest = manifest_of(1)
+    show(viewer, manifest)
+    session.classifier = Said()
+    session.accept(session.rows.ids, words(manifest, Said(), [""]).assign(error="cut short"))
+    session.classifier = Said(digest="b" * 16, channel_count=3)
+    assert session.reason(0) == "The classifier needs 3 channels and this specimen has 4."
+
+
 def test_without_specimens_or_a_classifier_the_exported_table_is_empty(session):
     assert len(session.export_predictions()) == 0
     assert len(session.manifest()) == 0

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 UNREADABLE = "unreadable"
+NO_SOURCE = "(no source)"
 _PAINT_MS = 200
 _ROWS_SHOWN = 8
 
@@ -60,15 +61,16 @@ class CountsTable(QTableWidget):
         for source, predicted in zip(rows["source"], rows["predicted"], strict=True):
             name = predicted or UNREADABLE
             self.counted[ALL, name] += 1
-            if source:
-                self.counted[source, name] += 1
+            self.counted[source or NO_SOURCE, name] += 1
         if not self._paint.isActive():
             self._paint.start()
 
     def flush(self) -> None:
         """Show the counts as they are."""
         self._paint.stop()
-        sources = [ALL, *dict.fromkeys(source for source, _ in self.counted if source != ALL)]
+        sources = [ALL, *dict.fromkeys(source for source, _ in self.counted if source not in (ALL, NO_SOURCE))]
+        if len(sources) > 1 and any(source == NO_SOURCE for source, _ in self.counted):
+            sources.append(NO_SOURCE)
         if self.rowCount() != len(sources):
             self.setRowCount(len(sources))
             self.setVerticalHeaderLabels(sources)

@@ -22,13 +22,12 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
-from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions
 from napari_ctc.errors import CTCError
 from napari_ctc.events import Classified, Event, Said, Saved, Skipped
 from napari_ctc.gui.classify_counts import CountsTable
 from napari_ctc.gui.classify_form import ClassifyForm
-from napari_ctc.gui.classify_jobs import classify_path, worth_looking_at
+from napari_ctc.gui.classify_jobs import classify_path, to_look_at, worth_looking_at
 from napari_ctc.gui.jobs import close_with_dock, start
 from napari_ctc.gui.layers import add_stack, preferred_layout, stack_of
 from napari_ctc.gui.session import session_of
@@ -39,6 +38,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent
 
     from napari_ctc.data.specimens import Layout
+    from napari_ctc.data.stacks import SpecimenStack
     from napari_ctc.learn.classifier import Classifier
 
 _SKIPPED_SHOWN = 500
@@ -60,6 +60,7 @@ class ClassifyDock(QWidget):
         self.predictions: Predictions | None = None
         self.running = None
         self._layout: Layout | None = None
+        self._opened: SpecimenStack | None = None
         self._problem = ""
         self._skipped = 0
         self._began = 0.0
@@ -73,6 +74,7 @@ class ClassifyDock(QWidget):
         layout = QVBoxLayout(self)
         self.form = ClassifyForm(self.session, self)
         self.form.changed.connect(self._show_ready)
+        self.form.said.connect(self._say)
         layout.addWidget(self.form)
         layout.addLayout(self._build_buttons())
         self.progress = QProgressBar(self)
@@ -132,6 +134,10 @@ class ClassifyDock(QWidget):
         classifier = self.session.classifier
         if self.running is not None or classifier is None:
             return
+        refusal = self.form.refusal()
+        if refusal or not self.form.may_replace():
+            self.state.setText(refusal or "Nothing was started. Choose another file under 'Write to'.")
+            return
         out = self.form.output.text().strip()
         self.predictions, self._layout = None, _layout_for(classifier)
         self._skipped, self._stopping, self._began = 0, False, time.monotonic()
@@ -154,6 +160,9 @@ class ClassifyDock(QWidget):
             on_finished=self._end,
         )
         self._show_ready()
+
+    def _say(self, sentence: str) -> None:
+        self.state.setText(sentence)
 
     def _stop(self) -> None:
         if self.running is not None:
@@ -230,9 +239,7 @@ class ClassifyDock(QWidget):
             return
         order = worth_looking_at(self.predictions)
         table = self.predictions.table.iloc[order].reset_index(drop=True)
-        blank = [""] * len(table)
-        rows = {name: table[name] if name in table else blank for name in COLUMNS}
-        manifest = Manifest(type(table)(rows, dtype="str"), self.predictions.root, self._layout)
+        manifest, replaced = to_look_at(table, self.predictions.root, self._layout, self.session.stacks)
         classifier = self.session.classifier
         try:
             layers = add_stack(self._viewer, manifest, classifier.channels if classifier else None)
@@ -241,9 +248,21 @@ class ClassifyDock(QWidget):
             self.state.setText(str(problem))
             return
         stack = stack_of(layers[0])[0]
+        self._close_layers([*replaced, *(one for one in self.session.stacks if one is self._opened)])
+        self._opened = stack
         self.session.attach(stack, table)
         self._viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")
         self.session.go_to(self.session.first_of(stack))
+
+    def _close_layers(self, stacks: list[SpecimenStack]) -> None:
+        """Close what the opened result takes the place of, so that no specimen is there twice; and say so."""
+        closed = {id(stack) for stack in stacks}
+        for layer in list(self._viewer.layers):
+            found = stack_of(layer)
+            if found is not None and id(found[0]) in closed:
+                self._viewer.layers.remove(layer)
+        if closed:
+            self.state.setText("Opened in place of the same specimens and of what was opened from here before.")
 
     # ------------------------------------------------------------------------------------------ in the window
 

@@ -6,12 +6,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QFileDialog, QGridLayout, QLabel, QLineEdit, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QGridLayout,
+    QLabel,
+    QLineEdit,
+    QMessageBox,
+    QPushButton,
+    QSizePolicy,
+    QWidget,
+)
 
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.predictions import WRITERS
-from napari_ctc.gui.classify_jobs import load
 from napari_ctc.gui.jobs import start
+from napari_ctc.gui.train_jobs import load
 
 if TYPE_CHECKING:
     from napari_ctc.gui.session import Session
@@ -29,13 +38,14 @@ class ClassifyForm(QWidget):
     """
 
     changed = Signal()
+    said = Signal(str)  # a sentence on the loading of a classifier
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("classifyForm")
         self.session = session
         self._loading = None
-        self._loading_from = self._suggested = ""
+        self._suggested = ""
         self._build()
         self.session.classifier_changed.connect(self._show_classifier)
         self._show_classifier()
@@ -150,19 +160,25 @@ class ClassifyForm(QWidget):
     def _browse_classifier(self) -> None:
         path = self.ask_classifier()
         if path and self._loading is None:
-            self._loading_from = path
+            channels = int(self.session.rows.channels[0]) if len(self.session) else None
             self.classifier.setText(f"Loading {Path(path).name}…")
             self._loading = start(
-                load(Path(path)),
+                load(Path(path), channels),
                 parent=self,
                 name=f"Loading {Path(path).name}",
                 on_result=self._use,
+                on_error=self._refuse,
                 on_finished=self._end_loading,
             )
 
-    def _use(self, classifier: Classifier | None) -> None:
-        if classifier is not None:
-            self.session.use(classifier, self._loading_from)
+    def _use(self, result: tuple[Classifier, Path] | None) -> None:
+        if result is not None:
+            self.session.use(*result)
+            self.said.emit(f"Loaded {result[1].name}; it is in use.")
+
+    def _refuse(self, problem: Exception) -> None:
+        kept = "" if self.session.classifier is None else " The classifier in use stays."
+        self.said.emit(f"{problem}{kept}")
 
     def _end_loading(self) -> None:
         self._loading = None
@@ -178,6 +194,23 @@ class ClassifyForm(QWidget):
         if out and Path(out).suffix.lower() not in WRITERS:
             return f"Predictions are written as {' or '.join(WRITERS)}: change the name under 'Write to'."
         return ""
+
+    def refusal(self) -> str:
+        """Say why nothing can be written to where a person wants it; empty if it can."""
+        out = self.output.text().strip()
+        folder = Path(out).parent
+        if not out or not Path(self.input.text().strip()).exists() or folder.is_dir():
+            return ""
+        return f"The folder {folder} does not exist. Make it, or choose another place under 'Write to'."
+
+    def may_replace(self) -> bool:
+        """Ask before a file is replaced; True where there is none."""
+        out = self.output.text().strip()
+        if not out or not Path(out).exists():
+            return True
+        asked = f"{Path(out).name} exists already. Replace it?"
+        answer = QMessageBox.question(self, "Replace the predictions?", asked)
+        return bool(answer == QMessageBox.StandardButton.Yes)
 
     def leave(self) -> None:
         """Stop loading and let go of the session."""

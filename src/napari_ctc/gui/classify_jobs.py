@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.events import Event
+from napari_ctc.gui.session_parts import absolute_keys
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+    import pandas as pd
     from numpy.typing import NDArray
 
     from napari_ctc.data.predictions import Predictions
     from napari_ctc.data.specimens import Layout
+    from napari_ctc.data.stacks import SpecimenStack
     from napari_ctc.events import Job
     from napari_ctc.learn.classifier import Classifier
-
-
-def load(path: Path) -> Job[Classifier]:
-    """Load a classifier in the worker's thread: torch is imported there."""
-    yield Event()
-    from napari_ctc.learn.classifier import load_classifier
-
-    return load_classifier(path)
 
 
 def classify_path(path: Path, layout: Layout, classifier: Classifier, out: Path | None) -> Job[Predictions]:
@@ -51,3 +47,33 @@ def worth_looking_at(predictions: Predictions) -> NDArray[np.intp]:
     ranked = np.sort(predictions.probabilities, axis=1)
     margin = ranked[:, -1] - (ranked[:, -2] if ranked.shape[1] > 1 else 0)
     return np.lexsort((margin, codes, counts[codes]))
+
+
+def to_look_at(
+    table: pd.DataFrame, root: Path, layout: Layout, stacks: Sequence[SpecimenStack]
+) -> tuple[Manifest, list[SpecimenStack]]:
+    """Make the manifest of classified specimens, and say which open stacks it takes the place of.
+
+    Parameters
+    ----------
+    table : pandas.DataFrame
+        Of predictions, in the order to look at.
+    stacks : sequence of SpecimenStack
+        The open ones. Those that hold no other specimens give way; what they tell of a specimen and the table
+        does not (its label, say) is taken over.
+    """
+    blank = [""] * len(table)
+    rows = {name: table[name] if name in table else blank for name in COLUMNS}
+    manifest = Manifest(type(table)(rows, dtype="str"), root, layout)
+    keys = absolute_keys(manifest)
+    held, replaced = set(keys), []
+    filled = manifest.table.copy()
+    for stack in stacks:
+        own = absolute_keys(stack.manifest)
+        if held.issuperset(own):
+            replaced.append(stack)
+            for name in COLUMNS[1:]:
+                known = dict(zip(own, stack.manifest.table[name], strict=True))
+                before = [known.get(key, "") for key in keys]
+                filled[name] = [new or old for new, old in zip(filled[name], before, strict=True)]
+    return Manifest(filled.astype("str"), root, layout), replaced

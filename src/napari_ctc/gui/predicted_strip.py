@@ -54,9 +54,11 @@ class ClassStrip(QWidget):
         """Count anew."""
         session = self._session
         rows, status, places = session.rows, session.status, len(session.classes)
-        current = rows.predicted[status == Status.CURRENT]
+        once = session.each_once(np.arange(len(rows)))
+        current = rows.predicted[once][status[once] == Status.CURRENT]
         predicted = np.bincount(current[current != NOT_KNOWN], minlength=places)
-        labelled = np.bincount(rows.label[rows.label != NOT_KNOWN], minlength=places)
+        labels = rows.label[session.each_once(np.flatnonzero(rows.label != NOT_KNOWN))]
+        labelled = np.bincount(labels, minlength=places)
         chips = []
         for place, name in enumerate(session.classes):
             square = f'<span style="color:{class_colour(place)}">■</span>'
@@ -64,7 +66,7 @@ class ClassStrip(QWidget):
             counts = f"{said} {labelled[place]:,} labelled".replace(" ", "&nbsp;")
             chips.append(f"{square}&nbsp;<b>{escape(name).replace(' ', '&nbsp;')}</b>{counts}")
         for word, which in (("stale", Status.STALE), ("failed", Status.FAILED), ("waiting", Status.PENDING)):
-            if count := int((status == which).sum()):
+            if count := int((status[once] == which).sum()):
                 chips.append(f"{count:,}&nbsp;{word}")
         self.classes.setText(" &nbsp; ".join(chips) or "No classes yet.")
         self._show_origin()

@@ -21,6 +21,7 @@ from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions, typed
 from napari_ctc.data.specimens import Layout
 from napari_ctc.gui.rows import NOT_KNOWN, Rows, Status
+from napari_ctc.gui.session_parts import Specimens, file_codes, joined_table, labels_by_file, reason_of
 from napari_ctc.gui.stage import Stage
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Session:
         self._viewer = weakref.ref(viewer)
         self._stacks: list[SpecimenStack] = []
         self._starts = np.zeros(1, np.int64)  # where each stack's rows begin; at the end, their number
+        self._files = np.zeros(0, np.int64)  # alike for rows of one file
         self._ids_given = 0
         self._classifier: Classifier | None = None
         self._digests: list[str] = []
@@ -141,7 +143,7 @@ class Session:
     @property
     def specimens(self) -> Sequence[tuple[SpecimenStack, int]]:
         """The open specimens in order, each as its stack and its place therein."""
-        return _Specimens(self)
+        return Specimens(len(self), self.locate)
 
     def locate(self, index: int) -> tuple[SpecimenStack, int]:
         """Give the stack of a specimen and its place therein."""
@@ -167,26 +169,13 @@ class Session:
             return Manifest(pd.DataFrame({name: [] for name in COLUMNS}, dtype="str"), Path.cwd())
         layout = used[0].manifest.layout
         left_out = ~self._fits_first(wanted)
-        notes = (
-            (f"{left_out.sum()} specimens with another number of channels are left out.",)
-            if left_out.any()
-            else ()
-        )
+        told = f"{left_out.sum()} specimens with another number of channels are left out."
+        notes = (told,) if left_out.any() else ()
         wanted, owner = wanted[~left_out], owner[~left_out]
-        roots = {stack.manifest.root for stack in used}
-        tables = {}
-        for place in np.unique(owner):
-            manifest = self._stacks[place].manifest
-            table = manifest.table
-            if len(roots) > 1:
-                table = table.assign(path=[(manifest.root / key).as_posix() for key in manifest.keys])
-            tables[place] = table.set_axis(range(self._starts[place], self._starts[place + 1]))
-        table = pd.concat(tables.values()).loc[wanted].reset_index(drop=True)
+        table = joined_table([stack.manifest for stack in self._stacks], owner, wanted - self._starts[owner])
         axes = {self._stacks[place].manifest.layout.axis for place in np.unique(owner)}
-        root = used[0].manifest.root
-        if len(axes) > 1:
-            layout = Layout(layout.channels, "auto")
-        return Manifest(table[list(COLUMNS)].astype("str"), root, layout, notes)
+        layout = layout if len(axes) == 1 else Layout(layout.channels, "auto")
+        return Manifest(table, used[0].manifest.root, layout, notes)
 
     def _fits_first(self, indices: NDArray[np.integer]) -> NDArray[np.bool_]:
         """Tell which specimens have as many channels as the first: a table of specimens has one layout."""
@@ -208,24 +197,8 @@ class Session:
 
     def reason(self, index: int, status: int | None = None) -> str:
         """Say in a sentence why a specimen has the status it has (worked out anew where it is not given)."""
-        rows = self.rows
         status = Status(self.status[index] if status is None else status)
-        if status is Status.FAILED and not rows.error[index]:
-            needs = self._classifier.channel_count if self._classifier else 0
-            return f"The classifier needs {needs} channels and this specimen has {rows.channels[index]}."
-        if status is Status.FAILED:
-            return str(rows.error[index])
-        if status is Status.STALE and rows.changed[index]:
-            return "The file changed after it was classified; it will be classified again."
-        if status is Status.STALE:
-            by = self._digests[rows.by[index]][:8]
-            now = f"now {self._classifier.digest[:8]} is" if self._classifier else "now none is"
-            return f"An earlier classifier ({by}) said this; {now} in use."
-        return {
-            Status.NONE: "There is no classifier yet: train or load one.",
-            Status.PENDING: "Not classified yet.",
-            Status.CURRENT: "By the classifier in use, of the file as it is.",
-        }[status]
+        return reason_of(self.rows, index, status, self._classifier, self._digests)
 
     def accept(self, ids: NDArray[np.int64], table: pd.DataFrame) -> None:
         """Take in what the classifier in use said of specimens.
@@ -265,13 +238,22 @@ class Session:
         """Give the index of a stack's first specimen."""
         return next(int(start) for one, start in zip(self._stacks, self._starts, strict=False) if one is stack)
 
+    def each_once(self, indices: NDArray[np.integer]) -> NDArray[np.integer]:
+        """Keep one specimen of each file, in order: a current one where there is one, then a labelled one."""
+        if len(self._stacks) < 2:
+            return indices
+        better = np.lexsort((self.rows.label[indices] == NOT_KNOWN, self.status[indices] != Status.CURRENT))
+        first = np.unique(self._files[indices[better]], return_index=True)[1]
+        return indices[np.sort(better[first])]
+
     def export_predictions(self, indices: NDArray[np.integer] | None = None) -> Predictions:
-        """Return what the table shows, all or some, as the object that every export starts from.
+        """Return what the table shows, all or some, as the object that every export starts from; a file once.
 
         A stale prediction goes out as none, with the reason as its error: it is no word of this classifier.
         """
         wanted = np.arange(len(self)) if indices is None else np.asarray(indices)
-        wanted = wanted[self._fits_first(wanted)]
+        shown = wanted[self._fits_first(wanted)]
+        wanted = self.each_once(shown)
         manifest, status = self.manifest(wanted), self.status
         classes = self._classifier.classes if self._classifier else ()
         reasons = np.full(len(self), "", dtype=object)
@@ -279,7 +261,15 @@ class Session:
         reasons[told] = [self.reason(index, status[index]) for index in told]
         table = self.rows.as_table(status, reasons, self.classes, classes, self._digests, self._by)
         table = table.iloc[wanted].assign(path=manifest.keys)
+        if len(wanted) < len(shown):  # what a person said of a file may stand in another of its rows
+            codes = labels_by_file(self._files, self.rows.label, shown)[wanted]
+            table["label"] = np.array([*self.classes, ""], dtype=object)[codes]
         return Predictions(typed(table, classes), manifest.root, classes)
+
+    @property
+    def stacks(self) -> tuple[SpecimenStack, ...]:
+        """The open stacks, in the order of their rows."""
+        return tuple(self._stacks)
 
     # ----------------------------------------------------------------------------- following the viewer
 
@@ -318,6 +308,7 @@ class Session:
             parts.append(part)
         self.rows = Rows.joined(parts) if parts else Rows.blank(0, 0, count)
         self._stacks = stacks
+        self._files = file_codes([stack.manifest for stack in stacks])
         self._starts = np.cumsum([0, *map(len, parts)])
         self._rename_classes()
         self.current = NOT_KNOWN
@@ -336,16 +327,3 @@ class Session:
         if not any(one is stack for one in self._stacks):
             return self.current  # selected before the list of layers says that it is inserted
         return self.first_of(stack) + place if 0 <= place < len(stack.manifest) else NOT_KNOWN
-
-
-class _Specimens(Sequence[tuple["SpecimenStack", int]]):
-    def __init__(self, session: Session) -> None:
-        self._session = session
-
-    def __len__(self) -> int:
-        return len(self._session)
-
-    def __getitem__(self, index: Any) -> Any:
-        if isinstance(index, slice):
-            return [self._session.locate(one) for one in range(*index.indices(len(self)))]
-        return self._session.locate(range(len(self))[index])

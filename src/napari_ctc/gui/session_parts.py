@@ -1,0 +1,109 @@
+"""What a session is helped by: the reason of a status in words, which rows are of one file, their list."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from napari_ctc.data.manifest import COLUMNS
+from napari_ctc.gui.rows import NOT_KNOWN, Status
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_ctc.data.manifest import Manifest
+    from napari_ctc.data.stacks import SpecimenStack
+    from napari_ctc.gui.rows import Rows
+    from napari_ctc.learn.classifier import Classifier
+
+
+def reason_of(
+    rows: Rows, index: int, status: Status, classifier: Classifier | None, digests: Sequence[str]
+) -> str:
+    """Say in a sentence why a row has the status it has; `digests` are those that `rows.by` refers to."""
+    if status is Status.FAILED and classifier is not None and rows.channels[index] != classifier.channel_count:
+        needs = classifier.channel_count
+        return f"The classifier needs {needs} channels and this specimen has {rows.channels[index]}."
+    if status is Status.FAILED:
+        return str(rows.error[index])
+    if status is Status.STALE and rows.changed[index]:
+        return "The file changed after it was classified; it will be classified again."
+    if status is Status.STALE:
+        by = digests[rows.by[index]][:8]
+        now = f"now {classifier.digest[:8]} is" if classifier else "now none is"
+        return f"An earlier classifier ({by}) said this; {now} in use."
+    return {
+        Status.NONE: "There is no classifier yet: train or load one.",
+        Status.PENDING: "Not classified yet.",
+        Status.CURRENT: "By the classifier in use, of the file as it is.",
+    }[status]
+
+
+def absolute_keys(manifest: Manifest) -> list[str]:
+    """Return the keys of a manifest as whole paths, alike for one file however it was opened."""
+    root = str(manifest.root.absolute())
+    join, tidy = os.path.join, os.path.normpath  # a Path for each of 100,000 keys would take a second
+    return [tidy(join(root, key)) for key in manifest.keys]
+
+
+def file_codes(manifests: Sequence[Manifest]) -> NDArray[np.int64]:
+    """Give the rows of manifests, one below the other, a number for each file."""
+    if len(manifests) < 2:
+        return np.arange(sum(map(len, manifests)), dtype=np.int64)
+    keys = [key for manifest in manifests for key in absolute_keys(manifest)]
+    return pd.factorize(np.array(keys, dtype=object))[0].astype(np.int64)
+
+
+def labels_by_file(
+    files: NDArray[np.int64], labels: NDArray[np.int16], which: NDArray[np.integer]
+) -> NDArray[np.int16]:
+    """Fill up labels from other rows of the same file, among those at `which`; a row's own comes first."""
+    labelled = which[labels[which] != NOT_KNOWN]
+    by_file = np.full(int(files.max(initial=0)) + 1, NOT_KNOWN, np.int16)
+    by_file[files[labelled]] = labels[labelled]
+    return np.where(labels == NOT_KNOWN, by_file[files], labels)
+
+
+def joined_table(
+    manifests: Sequence[Manifest], owner: NDArray[np.integer], places: NDArray[np.integer]
+) -> pd.DataFrame:
+    """Take rows of manifests as one table, their paths whole where the manifests lie in different folders.
+
+    Parameters
+    ----------
+    owner, places : (n,) integers
+        Of each row wanted: its manifest, and its place therein.
+    """
+    used = np.unique(owner)
+    roots = {manifests[one].root for one in used}
+    tables, order = [], []
+    for one in used:
+        rows = np.flatnonzero(owner == one)
+        table = manifests[one].table.iloc[places[rows]]
+        if len(roots) > 1:
+            table = table.assign(path=[(manifests[one].root / key).as_posix() for key in table["path"]])
+        tables.append(table[list(COLUMNS)])
+        order.append(rows)
+    joined = pd.concat(tables, ignore_index=True).astype("str")
+    return joined.iloc[np.argsort(np.concatenate(order))].reset_index(drop=True)
+
+
+class Specimens(Sequence[tuple["SpecimenStack", int]]):
+    """The open specimens in order, each looked up when it is asked for."""
+
+    def __init__(self, count: int, locate: Callable[[int], tuple[SpecimenStack, int]]) -> None:
+        self._count, self._locate = count, locate
+
+    def __len__(self) -> int:
+        """Return the number of specimens."""
+        return self._count
+
+    def __getitem__(self, index: Any) -> Any:
+        """Return one as its stack and its place therein, or a list of them for a slice."""
+        if isinstance(index, slice):
+            return [self._locate(one) for one in range(*index.indices(self._count))]
+        return self._locate(range(self._count)[index])
