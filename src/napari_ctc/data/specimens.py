@@ -215,13 +215,13 @@ def _contents(name: str, file: ArrayFile, layout: Layout) -> Contents:
     if first and last and layout.axis == "auto":
         raise SpecimenError(
             f"{name} holds an array of shape {shape}, where {channels} channels may stand first or last. "
-            f"Say which with the setting channel_axis (first or last)."
+            f"Say which (--channel-axis at a terminal; 'Open specimens…' in napari)."
         )
     channels_first = layout.axis == "first" or (layout.axis == "auto" and first)
     if not (first if channels_first else last):
         raise SpecimenError(
             f"{name} holds an array of shape {shape}; {wanted}. If your specimens have another number of "
-            f"channels, set it (setting channels)."
+            f"channels, set it (--channels at a terminal; 'Open specimens…' in napari)."
         )
     height, width = image[1:] if channels_first else image[:2]
     return Contents(

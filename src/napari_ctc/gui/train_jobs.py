@@ -164,14 +164,14 @@ def checked_path(text: str) -> Path:
         If the place is not named, is no file of this kind, or cannot be written to.
     """
     if not text.strip():
-        raise SettingsError("It is not said where to save the classifier. Choose a file under 'save to'.")
+        raise SettingsError("It is not said where to save the classifier. Choose a file under 'Save to'.")
     path = Path(text.strip()).expanduser()
     if path.suffix.lower() != SUFFIX:
         path = path.with_name(path.name + SUFFIX)
     if path.is_dir():
         raise SettingsError(f"{path} is a folder. Name a file in it to save the classifier to.")
     if not path.parent.is_dir():
-        raise SettingsError(f"The folder {path.parent} does not exist. Choose another place under 'save to'.")
+        raise SettingsError(f"The folder {path.parent} does not exist. Choose another place under 'Save to'.")
     if not os.access(path.parent, os.W_OK):
-        raise SettingsError(f"The folder {path.parent} cannot be written to. Choose another under 'save to'.")
+        raise SettingsError(f"The folder {path.parent} cannot be written to. Choose another under 'Save to'.")
     return path

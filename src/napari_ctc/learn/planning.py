@@ -253,7 +253,7 @@ def _checked_deal(deal: Deal, settings: TrainSettings) -> list[str]:
     if settings.batch_size > sum(training):
         raise SettingsError(
             f"The batch of {settings.batch_size} specimens is larger than the training set of "
-            f"{sum(training):,}. Set batch_size to {sum(training)} or less, or to 0 to have it chosen."
+            f"{sum(training):,}. Set the batch size to {sum(training)} or less, or to 0 to have it chosen."
         )
     return [
         f"'{name}' has only {here + there} labelled specimens: what is said of it will be uncertain."
