@@ -310,3 +310,15 @@ def test_ten_thousand_specimens_open_without_reading_any(tmp_path):
         for channel in range(4):
             stack.channel(channel)[row]
     assert stack.reads == 21
+
+
+def test_an_index_that_would_read_too_much_is_refused_and_an_array_of_it_is_not(stack, arrays, monkeypatch):
+    monkeypatch.setattr(stacks, "MOST_AT_ONCE", 3 * 12 * 14 * 2)
+    view = stack.channel(1)
+    np.testing.assert_array_equal(view[2:5], arrays[2:5, ..., 1])
+    before = stack.reads
+    for index in ((slice(None),) * 3, (slice(None), 4), slice(0, 4)):
+        with pytest.raises(SpecimenError, match="side by side"):
+            view[index]
+    assert stack.reads == before
+    np.testing.assert_array_equal(np.asarray(view), arrays[..., 1])

@@ -9,6 +9,7 @@ from npe2 import PluginManifest
 from napari_ctc.data.drawn import CHANNELS
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.specimens import Layout
+from napari_ctc.data.stacks import FLAT
 from napari_ctc.errors import CTCError, ManifestError, SettingsError, SpecimenError
 from napari_ctc.gui import layers
 from napari_ctc.gui.layers import KEY, PATTERNS, choose_colormaps, get_reader
@@ -77,7 +78,7 @@ assert "torch" not in sys.modules and "sklearn" not in sys.modules
 
 
 WRONG = {
-    "ambiguous": (np.zeros((4, 9, 4)), "channel_axis"),
+    "ambiguous": (np.zeros((4, 9, 4)), "--channel-axis at a terminal"),
     "three channels": (np.zeros((8, 9, 3)), "another number of channels"),
     "complex": (np.zeros((8, 9, 4), complex), "complex"),
     "structured": (np.zeros((8, 9, 4), [("a", "f4")]), "real numbers"),
@@ -256,16 +257,72 @@ def test_a_duplicated_layer_shares_the_stack(make_napari_viewer, folder):
     assert copy.data.stack is first.data.stack
 
 
-def test_views_of_three_dimensions_and_other_axes_show_the_right_pixels(make_napari_viewer, folder):
+def test_other_axes_show_the_right_pixels(make_napari_viewer, folder):
     viewer = make_napari_viewer()
     viewer.open(folder, plugin="napari-ctc")
     whole = np.stack([np.load(folder / f"{number}.npy") for number in range(5)])
     viewer.dims.order = (1, 0, 2)
     viewer.dims.set_current_step(1, 6)
     np.testing.assert_array_equal(shown(viewer)["Channel 2"], whole[:, 6, :, 1])
-    viewer.dims.order = (0, 1, 2)
+
+
+def open_by_hand(viewer, folder):
+    layers.add_stack(viewer, layers.Manifest.open(folder))
+
+
+def open_as_napari_does(viewer, folder):
+    viewer.open(folder, plugin="napari-ctc")
+
+
+def drop(viewer, folder):
+    viewer.window._qt_viewer._qt_open([str(folder)], stack=False, plugin="napari-ctc")
+
+
+@pytest.mark.parametrize("how", [open_by_hand, open_as_napari_does, drop])
+def test_the_3d_button_reads_no_file_and_the_view_stays_flat(make_napari_viewer, folder, how):
+    from napari.utils.notifications import notification_manager
+
+    make_napari_viewer()  # another window, opened before
+    viewer = make_napari_viewer()
+    how(viewer, folder)
+    assert viewer.dims.current_step[0] == 0  # napari itself would begin in the middle
+    how(viewer, folder)
+    viewer.dims.set_current_step(0, 3)
+    stacks = [layers.stack_of(viewer.layers[place])[0] for place in (0, -1)]
+    before = [stack.reads for stack in stacks]
+    notification_manager.records.clear()
+    button = viewer.window._qt_viewer.viewerButtons.ndisplayButton
+    for presses in (1, 2):
+        button.click()
+        assert viewer.dims.ndisplay == 2 and not button.isChecked()
+        assert [str(record.message) for record in notification_manager.records] == [FLAT] * presses
+    assert [stack.reads for stack in stacks] == before
+    assert viewer.dims.current_step[0] == 3
+    viewer.layers.clear()
+    viewer.add_image(np.zeros((4, 5, 6)))
+    button.click()
+    assert viewer.dims.ndisplay == 3  # what has a depth is shown with it
+    how(viewer, folder)
+    assert viewer.dims.ndisplay == 2
+    assert layers.stack_of(viewer.layers[-1])[0].reads <= 2
+
+
+def test_the_viewer_that_is_watched_is_let_go(drawn_manifest):
+    import gc
+    import weakref
+
+    from napari.components import ViewerModel
+
+    viewer = ViewerModel()
+    layers.watch(viewer)
+    layers.watch(viewer)
+    layers.add_stack(viewer, drawn_manifest)
     viewer.dims.ndisplay = 3
-    np.testing.assert_array_equal(shown(viewer)["Channel 2"], whole[..., 1])
+    assert viewer.dims.ndisplay == 2
+    gone = weakref.ref(viewer)
+    del viewer
+    gc.collect()
+    assert gone() is None and not [one for one in layers._watched if isinstance(one, ViewerModel)]
 
 
 def test_adding_a_stack_by_hand_gives_named_layers(make_napari_viewer, drawn_manifest):
@@ -284,3 +341,25 @@ def test_every_error_of_the_reader_is_one_a_person_may_see(tmp_path):
         with contextlib.suppress(CTCError):
             get_reader(str(tmp_path / "a.npy"))(str(tmp_path / "a.npy"))
             pytest.fail("it was opened")
+
+
+def test_an_unnamed_bright_field_is_hidden_and_lowest_and_fluorescence_never_is(
+    make_napari_viewer, drawn_folder, tmp_path
+):
+    viewer = make_napari_viewer()
+    for path in (drawn_folder, drawn_folder / layers.Manifest.open(drawn_folder).keys[0]):
+        viewer.open(path, plugin="napari-ctc")
+        assert [(layer.name, layer.visible) for layer in viewer.layers] == [
+            ("Channel 4", False),
+            ("Channel 3", True),
+            ("Channel 2", True),
+            ("Channel 1", True),
+        ]
+        viewer.layers.clear()
+    whole = np.stack([np.load(path) for path in sorted(drawn_folder.rglob("*.npy"))[:8]])
+    for order, hidden in (([3, 0, 1, 2], ["Channel 1"]), ([0, 1, 2, 0], []), ([3, 3, 0, 1], [])):
+        save(tmp_path / "stack.npy", whole[..., order])
+        viewer.open(tmp_path / "stack.npy", plugin="napari-ctc")
+        assert [layer.name for layer in viewer.layers if not layer.visible] == hidden
+        assert not hidden or viewer.layers[0].colormap.name == "gray"
+        viewer.layers.clear()

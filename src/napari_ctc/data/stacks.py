@@ -26,8 +26,7 @@ MEMORY = 256 * 2**20
 MOST_HEADERS = 20_000
 """Files whose headers are read to find the size of the view; of more files, this many spread over the set."""
 
-MOST_AT_ONCE = 2**30
-"""Bytes that one index may read; more is a view of all specimens at once, which nobody means."""
+MOST_AT_ONCE = 2**30  # bytes that one index may read; more is a view of all at once, which nobody means
 
 FLAT = "Specimens lie side by side, not in depth, so they are not shown in 3D."
 
@@ -139,12 +138,16 @@ class SpecimenStack:
         return frame
 
     def contrast(self) -> NDArray[np.float64]:
-        """Measure each channel's contrast limits over up to 64 specimens spread over the set.
+        """Measure each channel's contrast limits: the first and last of its `tones`, (channels, 2) float64."""
+        return self.tones()[:, [0, 2]]
+
+    def tones(self) -> NDArray[np.float64]:
+        """Measure how dark and light each channel is, over up to 64 specimens spread over the set.
 
         Returns
         -------
-        (channels, 2) float64
-            The 0.1 and 99.9 percentiles; one unit apart for a channel of one value.
+        (channels, 3) float64
+            The 0.1, 50 and 99.9 percentiles; the outer ones one unit apart for a channel of one value.
 
         Raises
         ------
@@ -163,10 +166,10 @@ class SpecimenStack:
             values.append(specimen[::step, ::step].reshape(-1, self.channels))
         if not values:
             raise _refusal(problems)
-        limits = np.percentile(np.concatenate(values).astype(np.float64), (0.1, 99.9), axis=0).T
-        flat = limits[:, 0] == limits[:, 1]
-        limits[flat, 1] += np.maximum(1.0, np.abs(limits[flat, 1]) * 1e-6)
-        return limits
+        tones = np.percentile(np.concatenate(values).astype(np.float64), (0.1, 50, 99.9), axis=0).T
+        flat = tones[:, 0] == tones[:, 2]
+        tones[flat, 2] += np.maximum(1.0, np.abs(tones[flat, 2]) * 1e-6)
+        return tones
 
     def _signature(self, row: int) -> _Signature:
         try:
@@ -223,18 +226,10 @@ class ChannelView:
         """Read all specimens into memory."""
         if copy is False:
             raise ValueError("The specimens are on disk; an array of them is always a copy.")
-        rows = np.arange(len(self))
-        whole: Array = np.asarray(self._images(rows, (slice(None), slice(None))), dtype=dtype)
-        return whole
+        return np.asarray(self._images(np.arange(len(self)), (slice(None),) * 2), dtype=dtype)
 
     def __getitem__(self, index: Any) -> Any:
-        """Read what is asked for, and only that: one file for each specimen named by the first index.
-
-        Raises
-        ------
-        SpecimenError
-            If that is more than `MOST_AT_ONCE`; ``numpy.asarray`` reads it all the same.
-        """
+        """Read what is asked for, one file for each specimen named by the first index, up to `MOST_AT_ONCE`."""
         first, rest = self._split(index)
         if isinstance(first, (int, np.integer)):
             return self._image(int(first))[rest]

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+import weakref
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,13 +16,15 @@ from napari_ctc.data.drawn import CHANNELS, draw_specimen, write_drawn
 from napari_ctc.data.formats import READERS, is_specimen_file
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
-from napari_ctc.data.stacks import SpecimenStack
+from napari_ctc.data.stacks import FLAT, ChannelView, SpecimenStack, named_channels
 from napari_ctc.errors import SettingsError
 from napari_ctc.events import run
 
 if TYPE_CHECKING:
+    import numpy as np
     from napari.layers import Layer
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
 
 PLUGIN = "napari-ctc"
 KEY = "napari_ctc"
@@ -32,6 +34,8 @@ PATTERNS = (*(f"*{suffix}" for suffix in READERS), "*.csv")
 """What napari.yaml says this reader opens, beside folders."""
 
 SAMPLES = 300
+
+_BRIGHT = 0.4  # of the way from dark to light; drawn bright field has its median at 0.47, fluorescence at 0.07
 
 LayerData = tuple[Any, dict[str, Any], str]
 Paths = str | Path | Sequence[str | Path]
@@ -75,12 +79,18 @@ def layers_of(stack: SpecimenStack) -> list[LayerData]:
     """
     from napari.utils.notifications import show_info
 
+    _watch_current()
     for note in stack.notes:
         show_info(note)
     stack.on_problem.append(_warn)
+    tones = stack.tones()
+    limits = tones[:, [0, 2]]
     bright = [_is_bright_field(name) for name in stack.channel_names]
-    colormaps = choose_colormaps(stack.channel_names)
-    limits = stack.contrast()
+    if stack.channel_names == named_channels(stack.channels):
+        bright = _look_bright(tones)
+    colormaps = choose_colormaps(
+        ["bright field" if one else name for one, name in zip(bright, stack.channel_names, strict=True)]
+    )
     single = len(stack) == 1 and "#" not in stack.keys[0]
     layers: list[LayerData] = []
     for channel in sorted(range(stack.channels), key=lambda one: (not bright[one], -one)):
@@ -109,6 +119,17 @@ def _warn(key: str, sentence: str) -> None:
 
 def _is_bright_field(name: str) -> bool:
     return re.search(r"bright|phase|transmi|\bdic\b|\bbf\b", name.lower()) is not None
+
+
+def _look_bright(tones: NDArray[np.float64]) -> list[bool]:
+    """Tell which of unnamed channels is bright field, by its tones: (channels, 3), see `SpecimenStack.tones`.
+
+    Fluorescence is dark but for the cells; a bright field's own background is bright, and added to the others it
+    would wash them out. If several channels look like it, the picture does not tell.
+    """
+    dark, median, light = tones.T
+    high = (median - dark) / (light - dark) > _BRIGHT
+    return [bool(one) and high.sum() == 1 for one in high]
 
 
 def choose_colormaps(names: Sequence[str]) -> list[str]:
@@ -173,18 +194,64 @@ def add_stack(viewer: Viewer, manifest: Manifest, channel_names: Sequence[str] |
     """Add a manifest's specimens to a viewer as one lazy layer a channel, and return the layers."""
     from napari.layers import Layer
 
+    watch(viewer)
     stack = SpecimenStack(manifest, channel_names or preferred_names())
-    with from_the_first(viewer):
-        return [viewer.add_layer(Layer.create(*layer)) for layer in layers_of(stack)]
+    return [viewer.add_layer(Layer.create(*layer)) for layer in layers_of(stack)]
 
 
-@contextmanager
-def from_the_first(viewer: Viewer) -> Iterator[None]:
-    """Show the first specimen of what is opened in an empty viewer; napari would begin in the middle."""
-    empty = not viewer.layers
-    yield
-    if empty and viewer.dims.ndim > 2:
-        viewer.dims.set_current_step(0, 0)
+_watched: weakref.WeakSet[Viewer] = weakref.WeakSet()
+
+
+def watch(viewer: Viewer) -> None:
+    """Let a viewer show stacks in 2D only, and from their first specimen on; a second call does nothing."""
+    viewer = getattr(viewer, "__wrapped__", viewer)  # a dock gets the viewer behind a proxy
+    if viewer in _watched:
+        return
+    _watched.add(viewer)
+    from napari.utils.events import EventEmitter
+
+    known = weakref.ref(viewer)  # what the viewer's events hold must not hold the viewer
+
+    kept: list[tuple[int, ...]] = []
+
+    def keep_flat(event: Any = None) -> None:
+        viewer = known()
+        if viewer is None or viewer.dims.ndisplay == 2:
+            return
+        if any(isinstance(layer.data, ChannelView) for layer in viewer.layers):
+            from napari.utils.notifications import show_info
+
+            kept[:] = [viewer.dims.current_step] * 2  # napari loses it twice: for the way there, and back
+            viewer.dims.ndisplay = 2
+            show_info(FLAT)
+
+    def keep_place() -> None:
+        viewer = known()
+        if viewer is not None and kept:
+            viewer.dims.current_step = kept.pop()
+
+    def begin_at_the_first(event: Any) -> None:
+        viewer = known()
+        if viewer is not None and len(viewer.layers) == 1 and isinstance(event.value.data, ChannelView):
+            viewer.dims.set_current_step(0, 0)
+
+    # napari calls its own first, and by then it has read every file. An emitter counts as one of its own, so what
+    # hangs on it comes before them. The first specimen comes after them: they go to the middle.
+    for event in (viewer.dims.events.ndisplay, viewer.layers.events.inserted):
+        early = EventEmitter(type_name="early")
+        early.connect(keep_flat)
+        event.connect(early, position="first")
+    viewer.dims.events.ndisplay.connect(keep_place, position="last")
+    viewer.layers.events.inserted.connect(begin_at_the_first, position="last")
+
+
+def _watch_current() -> None:
+    """Watch the viewer in front: napari tells a reader not which one it reads for, but it is that one."""
+    from napari import current_viewer
+
+    viewer = current_viewer()
+    if viewer is not None:
+        watch(viewer)
 
 
 def stack_of(layer: Layer) -> tuple[SpecimenStack, int] | None:

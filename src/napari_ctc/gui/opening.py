@@ -29,7 +29,7 @@ from qtpy.QtWidgets import (
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import CTCError
-from napari_ctc.gui.layers import PLUGIN, from_the_first, preferred_layout, preferred_names, set_preferences
+from napari_ctc.gui.layers import PLUGIN, preferred_layout, preferred_names, set_preferences, watch
 from napari_ctc.settings import ChannelAxis
 
 if TYPE_CHECKING:
@@ -46,14 +46,16 @@ _TABLES = "Tables of specimens (*.csv)"
 def open_paths(viewer: Viewer, path: str | Path | Sequence[str | Path]) -> list[Layer]:
     """Open a folder, a manifest, a file, or several files as one stack; what is wrong with it is shown."""
     several = not isinstance(path, (str, Path))
-    with _waiting(), _shown(), from_the_first(viewer):
+    watch(viewer)
+    with _waiting(), _shown():
         return viewer.open([*path] if several else path, stack=several, plugin=PLUGIN)
     return []
 
 
 def open_drawn(viewer: Viewer) -> list[Layer]:
     """Open the folder of drawn specimens, drawing it first where it is not there yet."""
-    with _waiting(), _shown(), from_the_first(viewer):
+    watch(viewer)
+    with _waiting(), _shown():
         return viewer.open_sample(PLUGIN, "folder")
     return []
 
