@@ -62,6 +62,7 @@ class ClassifyDock(QWidget):
         self._layout: Layout | None = None
         self._opened: SpecimenStack | None = None
         self._problem = ""
+        self._written: Path | None = None
         self._skipped = 0
         self._began = 0.0
         self._stopping = False
@@ -142,6 +143,7 @@ class ClassifyDock(QWidget):
         self.predictions, self._layout = None, _layout_for(classifier)
         self._skipped, self._stopping, self._began = 0, False, time.monotonic()
         self._problem = ""
+        self._written = None
         self.counts.begin(classifier.classes)
         self.counts.show()
         self.skipped.clear()
@@ -176,6 +178,8 @@ class ClassifyDock(QWidget):
             self.counts.add(event.rows)
         elif isinstance(event, Skipped):
             self._show_skipped(event)
+        elif isinstance(event, Saved):
+            self._written = event.path
         elif isinstance(event, Said) and event.warning:
             self.state.setToolTip(event.text)
         if event.total and not isinstance(event, Saved):
@@ -215,8 +219,7 @@ class ClassifyDock(QWidget):
         if done is not None:
             seconds = time.monotonic() - self._began
             verb = "Stopped:" if done.stopped else "Done:"
-            out = self.form.output.text().strip()
-            where = f" Written to {Path(out).name}." if out else ""
+            where = f" Written to {self._written.name}." if self._written is not None else ""
             self.state.setText(f"{verb} {len(done) - done.failed:,} specimens in {_clock(seconds)}.{where}")
         elif not self._problem:
             self.state.setText("Stopped before the first specimen.")

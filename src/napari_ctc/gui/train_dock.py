@@ -189,6 +189,7 @@ class TrainDock(QWidget):
         elif isinstance(event, Skipped):
             self._skipped.append(event.reason)
         elif isinstance(event, Saved):
+            self._out = event.path  # beside the file that was asked for, if an older one stood there at a stop
             self._say(f"Saved {event.path}.")
 
     def _show_step(self, event: StepDone | EpochDone) -> None:
