@@ -85,6 +85,9 @@ def main() -> None:
     print("\nOpen it in napari:")
     napari = Path(sys.executable).with_name("napari")
     print(f"  {napari} {folder / 'specimens'} --plugin napari-ctc --with napari-ctc 'Predicted classes'")
+    print(
+        f"There, 'Train or load a classifier', and load {folder / 'classifier.safetensors'}: the classes appear."
+    )
 
 
 def _show(event: Event) -> None:
