@@ -212,7 +212,7 @@ def test_several_files_keep_the_order_they_were_given_in(tmp_path):
 
 
 def test_one_bad_file_is_refused_with_its_reason(tmp_path):
-    with pytest.raises(SpecimenError, match="channel_axis"):
+    with pytest.raises(SpecimenError, match="--channel-axis"):
         Manifest.open(save(tmp_path / "a.npy", (4, 9, 4)))
     with pytest.raises(SpecimenError, match="does not exist"):
         Manifest.open(tmp_path / "gone.npy")
