@@ -1,17 +1,14 @@
 """`train`: the job that turns labelled specimens into a classifier.
 
-Checks and splits are in `planning`, reading in `reading`, the state in `runs`; here are the steps, the epochs
-and the end.
+Checks and splits are in `planning`, reading in `reading`, the state in `runs`, the classifier that comes of it
+in `finishing`; here are the steps and the epochs.
 """
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from datetime import UTC, datetime
 from functools import partial
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -26,8 +23,9 @@ from napari_ctc.errors import SettingsError, Stopped, StoppedEarlyError, Trainin
 from napari_ctc.events import EpochDone, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.augment import draw_changes
 from napari_ctc.learn.batches import Batch, ahead
-from napari_ctc.learn.classifier import Classifier, Scaling
-from napari_ctc.learn.losses import loss_prior, weighted_cross_entropy
+from napari_ctc.learn.classifier import Classifier
+from napari_ctc.learn.finishing import finished
+from napari_ctc.learn.losses import weighted_cross_entropy
 from napari_ctc.learn.planning import (
     check_settings,
     deal_out,
@@ -36,8 +34,8 @@ from napari_ctc.learn.planning import (
     with_layout,
 )
 from napari_ctc.learn.reading import read_data
-from napari_ctc.learn.runs import Loss, Run, in_memory_format
-from napari_ctc.score.metrics import score
+from napari_ctc.learn.runs import Loss, Run
+from napari_ctc.score.metrics import balanced_log_loss, score
 from napari_ctc.settings import TrainSettings
 
 __all__ = ["check_settings", "plan", "train"]
@@ -45,7 +43,6 @@ __all__ = ["check_settings", "plan", "train"]
 Rows = NDArray[np.int64]
 
 TOO_EARLY = "Training was stopped before its first epoch ended, so there is no classifier."
-CHOSE = "validation specimens, which chose the epoch"
 
 
 def train(
@@ -156,7 +153,7 @@ def _fit(run: Run) -> Job[Classifier]:
             raise StoppedEarlyError(TOO_EARLY) from None
     finally:
         run.release()
-    return _finished(run)
+    return finished(run)
 
 
 def _epoch(run: Run) -> Job[float]:
@@ -253,66 +250,3 @@ def _check(run: Run, training_loss: float) -> Job[None]:
         best=best,
         seconds_left=run.seconds_left,
     )
-
-
-def balanced_log_loss(log_posterior: NDArray[np.float64], truth: Rows) -> float:
-    """Mean over classes of the mean of -log p(truth), over the classes that are present.
-
-    Parameters
-    ----------
-    log_posterior : (N, K), nats
-    truth : (N,) integers
-    """
-    losses = -log_posterior[np.arange(len(truth)), truth]
-    return float(np.mean([losses[truth == place].mean() for place in np.unique(truth)]))
-
-
-def _finished(run: Run) -> Classifier:
-    """Make the classifier of the best epoch."""
-    if run.best_scores is None:
-        raise TrainingError(
-            "No epoch had a finite loss on the validation specimens. Try a tenth of the learning rate, and look "
-            "for validation specimens with extreme pixel values."
-        )
-    classes, data = run.deal.classes, run.data
-    in_memory_format(run.network, torch.contiguous_format)
-    run.network.load_state_dict(run.best_weights)
-    counts = {
-        part: dict(zip(classes, np.bincount(data.truth[rows], minlength=len(classes)).tolist(), strict=True))
-        for part, rows in (("training", data.training), ("validation", data.validation))
-    }
-    return Classifier(
-        network_module=run.network,
-        classes=classes,
-        channels=run.channels,
-        scaling=Scaling(mean=data.canvas.mean, sd=data.canvas.sd),
-        native=data.canvas.native,
-        size=data.canvas.size,
-        settings=run.settings,
-        metrics={
-            "on": CHOSE,
-            "best_epoch": run.best_epoch,
-            "epochs": run.ended,
-            "log_loss": run.best_loss,
-            **run.best_scores.as_dict(),
-        },
-        counts=counts,
-        training_digests=data.digests,
-        loss_prior=loss_prior(list(counts["training"].values()), run.weights),
-        versions=_versions(),
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        stopped=run.stopped,
-    )
-
-
-def _versions() -> dict[str, str]:
-    try:
-        own = version("napari-ctc")
-    except PackageNotFoundError:  # run from a checkout
-        own = "unknown"
-    return {
-        "napari-ctc": own,
-        "python": platform.python_version(),
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-    }

@@ -170,6 +170,18 @@ def score(truth: ArrayLike, predicted: ArrayLike, classes: Sequence[str]) -> Sco
     return Scores(tuple(classes), confusion.astype(np.int64))
 
 
+def balanced_log_loss(log_posterior: Floats, truth: NDArray[np.int64]) -> float:
+    """Mean over classes of the mean of -log p(truth), over the classes that are present.
+
+    Parameters
+    ----------
+    log_posterior : (N, K), nats
+    truth : (N,) integers
+    """
+    losses = -log_posterior[np.arange(len(truth)), truth]
+    return float(np.mean([losses[truth == place].mean() for place in np.unique(truth)]))
+
+
 def _ratio(part: NDArray[np.int64], whole: NDArray[np.int64]) -> Floats:
     ratio: Floats = np.divide(part, whole, out=np.full(len(whole), np.nan), where=whole > 0)
     return ratio

@@ -1,0 +1,74 @@
+"""The end of a training run: the weights of its best epoch, with all that is known of them, as a classifier."""
+
+from __future__ import annotations
+
+import platform
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+import torch
+
+from napari_ctc.errors import TrainingError
+from napari_ctc.learn.classifier import Classifier, Scaling
+from napari_ctc.learn.losses import loss_prior
+from napari_ctc.learn.runs import Run, in_memory_format
+
+CHOSE = "validation specimens, which chose the epoch"
+
+
+def finished(run: Run) -> Classifier:
+    """Make the classifier of the best epoch.
+
+    Raises
+    ------
+    TrainingError
+        If no epoch had a finite loss on the validation specimens.
+    """
+    if run.best_scores is None:
+        raise TrainingError(
+            "No epoch had a finite loss on the validation specimens. Try a tenth of the learning rate, and look "
+            "for validation specimens with extreme pixel values."
+        )
+    classes, data = run.deal.classes, run.data
+    in_memory_format(run.network, torch.contiguous_format)
+    run.network.load_state_dict(run.best_weights)
+    counts = {
+        part: dict(zip(classes, np.bincount(data.truth[rows], minlength=len(classes)).tolist(), strict=True))
+        for part, rows in (("training", data.training), ("validation", data.validation))
+    }
+    return Classifier(
+        network_module=run.network,
+        classes=classes,
+        channels=run.channels,
+        scaling=Scaling(mean=data.canvas.mean, sd=data.canvas.sd),
+        native=data.canvas.native,
+        size=data.canvas.size,
+        settings=run.settings,
+        metrics={
+            "on": CHOSE,
+            "best_epoch": run.best_epoch,
+            "epochs": run.ended,
+            "log_loss": run.best_loss,
+            **run.best_scores.as_dict(),
+        },
+        counts=counts,
+        training_digests=data.digests,
+        loss_prior=loss_prior(list(counts["training"].values()), run.weights),
+        versions=_versions(),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        stopped=run.stopped,
+    )
+
+
+def _versions() -> dict[str, str]:
+    try:
+        own = version("napari-ctc")
+    except PackageNotFoundError:  # run from a checkout
+        own = "unknown"
+    return {
+        "napari-ctc": own,
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+    }
