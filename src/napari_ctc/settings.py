@@ -11,7 +11,8 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 NetworkName = Literal["compact", "seed"]
-Weighting = Literal["balanced", "effective", "none"]
+Weighting = Literal["balanced", "effective", "logit-adjusted", "sampler", "none"]
+Decision = Literal["balanced", "most-probable"]
 Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
 ChannelAxis = Literal["auto", "first", "last"]
@@ -38,14 +39,32 @@ class TrainSettings(BaseModel):
     )
     weighting: Weighting = Field(
         "balanced",
-        description="How rare classes are weighed: 'balanced' gives each class the same total weight, "
-        "'effective' a little less to the rare ones, 'none' weighs specimens alike.",
+        description="How rare classes are weighed: 'balanced' gives each class the same total weight, 'effective' "
+        "a little less to the rare ones, 'logit-adjusted' asks for a wider margin for rare ones, 'sampler' shows "
+        "each class equally often, 'none' weighs specimens alike.",
+    )
+    decision: Decision = Field(
+        "balanced",
+        description="Which class is called: 'balanced' as if all classes were equally common, which finds rare "
+        "ones; 'most-probable' the one with the largest probability.",
+    )
+    proportions: str = Field(
+        "training",
+        max_length=10_000,
+        description="The class proportions that probabilities are for: 'training', 'uniform', or given as "
+        "'name=0.9, name=0.1'.",
     )
     epochs: int = Field(
         0, ge=0, le=10_000, description="Passes over the training specimens. 0 chooses by their number."
     )
     minutes: float = Field(
         0.0, ge=0.0, le=10_000.0, description="Time budget in minutes; the schedule ends with it. 0 sets none."
+    )
+    patience: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Stop after so many epochs in a row without a better one. 0 sets none.",
     )
     batch_size: int = Field(0, ge=0, le=4096, description="Specimens in one training step. 0 chooses.")
     learning_rate: float = Field(0.002, ge=1e-7, le=1.0, description="Largest step size of the optimiser (AdamW).")
@@ -55,6 +74,18 @@ class TrainSettings(BaseModel):
     augment: bool = Field(
         True,
         description="Show each training specimen turned, flipped, shifted, brighter or darker at random.",
+    )
+    channel_dropout: float = Field(
+        0.0,
+        ge=0.0,
+        le=0.5,
+        description="Share of specimens shown with one channel blank, as if a stain had failed. Needs 'augment'.",
+    )
+    averaging: bool = Field(
+        True, description="Keep a running average of the weights, which is steadier than the last step's."
+    )
+    label_smoothing: float = Field(
+        0.0, ge=0.0, le=0.3, description="Share of each label that is spread over all classes."
     )
     validation_fraction: float = Field(
         0.2,

@@ -42,8 +42,11 @@ def test_a_class_without_specimens_is_refused():
 
 
 def test_a_balanced_loss_pretends_equal_classes_and_an_unweighted_one_the_real_shares():
-    assert loss_prior(COUNTS, class_weights(COUNTS, "balanced")) == pytest.approx((1 / 3,) * 3)
-    assert loss_prior(COUNTS, class_weights(COUNTS, "none")) == pytest.approx(COUNTS / COUNTS.sum())
+    for weighting in ("balanced", "logit-adjusted", "sampler"):
+        assert loss_prior(COUNTS, weighting) == pytest.approx((1 / 3,) * 3)
+    assert loss_prior(COUNTS, "none") == pytest.approx(COUNTS / COUNTS.sum())
+    effective = loss_prior(COUNTS, "effective")
+    assert COUNTS[2] / COUNTS.sum() < effective[2] < 1 / 3
 
 
 def test_a_rare_specimen_keeps_its_weight_in_its_batch():

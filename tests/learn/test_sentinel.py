@@ -40,10 +40,10 @@ def test_a_constant_channel_is_named_as_the_likely_cause():
 
 @pytest.mark.parametrize(("loss", "weight"), [(math.log(3), 1.0), (1.4, 1.0), (3.1, 2.5), (0.6, 0.5)])
 def test_a_loss_near_chance_passes(loss, weight):
-    Sentinel(3, 0.002).check_start(loss, weight)
+    Sentinel(3, 0.002).check_start(loss, math.log(3) * weight)
 
 
 @pytest.mark.parametrize("loss", [0.0, 0.1, 9.0, -0.2, math.nan, math.inf])
 def test_a_first_loss_far_from_chance_is_stopped(loss):
     with pytest.raises(TrainingError):
-        Sentinel(3, 0.002).check_start(loss)
+        Sentinel(3, 0.002).check_start(loss, math.log(3))

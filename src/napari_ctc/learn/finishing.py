@@ -11,7 +11,6 @@ import torch
 
 from napari_ctc.errors import TrainingError
 from napari_ctc.learn.classifier import Classifier, Scaling
-from napari_ctc.learn.losses import loss_prior
 from napari_ctc.learn.runs import Run, in_memory_format
 
 CHOSE = "validation specimens, which chose the epoch"
@@ -54,7 +53,7 @@ def finished(run: Run) -> Classifier:
         },
         counts=counts,
         training_digests=data.digests,
-        loss_prior=loss_prior(list(counts["training"].values()), run.weights),
+        loss_prior=run.prior,
         versions=_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         stopped=run.stopped,

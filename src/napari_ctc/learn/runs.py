@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from time import monotonic
 from typing import Any
 
@@ -16,16 +18,18 @@ from torch import Tensor, nn
 from napari_ctc.events import StepDone
 from napari_ctc.learn.batches import Batch
 from napari_ctc.learn.devices import choose_device, choose_precision
-from napari_ctc.learn.losses import class_weights
+from napari_ctc.learn.losses import WEIGHTINGS, class_weights, loss_prior, score_shifts
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.planning import Deal, choose_steps
 from napari_ctc.learn.reading import Data
 from napari_ctc.learn.sentinel import Sentinel
+from napari_ctc.score.calibration import read_proportions
 from napari_ctc.score.metrics import Scores
 from napari_ctc.settings import TrainSettings
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
 WARM_UP = 0.05  # share of the run in which the learning rate rises
+AVERAGING = 0.995  # of the running average of the weights, once it is warm
 
 
 @dataclass
@@ -41,7 +45,10 @@ class Run:
     precision: torch.dtype
     network: nn.Module
     optimiser: torch.optim.Optimizer
-    weights: NDArray[np.float32]
+    weights: NDArray[np.float32]  # (K,) of the classes, in the loss
+    shifts: NDArray[np.float32]  # (K,) nats, added to the scores in the loss
+    prior: tuple[float, ...]  # (K,) the proportions that the scores are for
+    shown: tuple[float, ...]  # (K,) the proportions that probabilities are for
     sentinel: Sentinel
     steps: int  # of an epoch
     epochs: int
@@ -51,6 +58,7 @@ class Run:
     done: int = 0  # optimiser steps and validation batches so far
     ended: int = 0  # epochs so far
     stopped: bool = False
+    averaged: nn.Module | None = None
     best_loss: float = math.inf
     best_epoch: int = 0
     best_weights: dict[str, Tensor] = field(default_factory=dict)
@@ -64,6 +72,8 @@ class Run:
         in_memory_format(network.to(device), torch.channels_last)
         steps, epochs = choose_steps(len(data.training), settings)
         counts = np.bincount(data.truth[data.training], minlength=len(deal.classes))
+        if settings.label_smoothing:
+            loss = partial(loss, smoothing=settings.label_smoothing)  # type: ignore[call-arg]
         return cls(
             deal=deal,
             data=data,
@@ -75,6 +85,10 @@ class Run:
             network=network,
             optimiser=_optimiser(network, settings),
             weights=class_weights(counts, settings.weighting),
+            shifts=score_shifts(counts, settings.weighting),
+            prior=loss_prior(counts, settings.weighting),
+            shown=read_proportions(settings.proportions, deal.classes, counts),
+            averaged=copy.deepcopy(network).eval().requires_grad_(False) if settings.averaging else None,
             sentinel=Sentinel(
                 len(deal.classes), settings.learning_rate, tuple(channels[one] for one in data.constant)
             ),
@@ -94,6 +108,21 @@ class Run:
         """How far the run is, from 0 to 1: by steps or by the time budget, whichever is further."""
         by_time = (monotonic() - self.started) / (60 * self.settings.minutes) if self.settings.minutes else 0.0
         return min(max(self.step / (self.epochs * self.steps), by_time), 1.0)
+
+    @property
+    def over(self) -> bool:
+        """Whether the run has come to its end: its epochs, its time budget or its patience."""
+        if not self.ended:
+            return False
+        waited = self.ended - self.best_epoch
+        patience = self.settings.patience
+        return self.ended >= self.epochs or self.progress >= 1 or (0 < patience <= waited)
+
+    def chance(self, rows: NDArray[np.int64]) -> float:
+        """Give the loss of equal scores for some specimens: what an untrained network should have; nats."""
+        truth = self.data.truth[rows]
+        equal = np.log(np.exp(self.shifts).sum()) - self.shifts  # (K,) nats, for each true class
+        return float((self.weights[truth] * equal[truth]).mean())
 
     @property
     def seconds_left(self) -> float:
@@ -126,12 +155,36 @@ class Run:
         pixels = self.data.canvas.to_input(batch.pixels, self.device, batch.changes)
         return pixels, torch.from_numpy(self.data.truth[batch.rows]).to(self.device)
 
-    def scores_of(self, pixels: Tensor) -> Tensor:
-        """Run the network in the precision of the run; (B, K) float32."""
+    @property
+    def kept(self) -> nn.Module:
+        """The network that is checked and kept: the average, or the one that learns."""
+        return self.network if self.averaged is None else self.averaged
+
+    @property
+    def equal_classes(self) -> bool:
+        """Whether every class is shown equally often."""
+        return WEIGHTINGS[self.settings.weighting].resamples
+
+    def average(self) -> None:
+        """Take a step of the running average; it follows closely at first (as in Tan and Le 2019)."""
+        if self.averaged is None:
+            return
+        share = 1 - min(AVERAGING, (1 + self.step) / (10 + self.step))
+        pairs = [
+            (kept, now)
+            for kept, now in zip(
+                self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True
+            )
+            if kept.is_floating_point()
+        ]
+        torch._foreach_lerp_([kept for kept, _ in pairs], [now for _, now in pairs], share)
+
+    def scores_of(self, pixels: Tensor, network: nn.Module | None = None) -> Tensor:
+        """Run a network, by default the one that learns, in the precision of the run; (B, K) float32."""
         low = self.precision != torch.float32
         # Entered and left within one call, since autocast is the thread's: none of it may last over a yield.
         with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            scores: Tensor = self.network(pixels)
+            scores: Tensor = (network or self.network)(pixels)
         return scores.float()
 
     def release(self) -> None:

@@ -31,21 +31,20 @@ class Sentinel:
     learning_rate: float
     constant_channels: Sequence[str] = ()
 
-    def check_start(self, loss: float, weight: float = 1.0) -> None:
-        """Check the loss of untrained weights: near that of guessing, log(K) times the mean weight.
+    def check_start(self, loss: float, chance: float) -> None:
+        """Check the loss of untrained weights: near that of guessing.
 
         Parameters
         ----------
         loss : float, nats
-        weight : float, dimensionless
-            Mean weight of the specimens that the loss was measured on.
+        chance : float, nats
+            The loss of equal scores for the same specimens, with their weights.
 
         Raises
         ------
         TrainingError
         """
         self.check_step(loss, 0)
-        chance = math.log(self.classes) * weight
         if not LEAST * chance <= loss <= MOST * chance:
             raise TrainingError(
                 f"Training was stopped before its first step: the loss of the untrained network is {loss:.3g}, "

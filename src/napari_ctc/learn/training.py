@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -35,6 +34,8 @@ from napari_ctc.learn.planning import (
 )
 from napari_ctc.learn.reading import read_data
 from napari_ctc.learn.runs import Loss, Run
+from napari_ctc.learn.sampling import epoch_order
+from napari_ctc.score.calibration import called, log_posterior
 from napari_ctc.score.metrics import balanced_log_loss, score
 from napari_ctc.settings import TrainSettings
 
@@ -144,7 +145,7 @@ def _checked_names(names: tuple[str, ...] | None, channels: int) -> tuple[str, .
 def _fit(run: Run) -> Job[Classifier]:
     """Run the epochs; a stop ends them early."""
     try:
-        while run.ended < run.epochs and (run.progress < 1 or not run.ended):
+        while not run.over:
             training_loss = yield from _epoch(run)
             yield from _check(run, training_loss)
     except Stopped:
@@ -160,12 +161,13 @@ def _epoch(run: Run) -> Job[float]:
     """Train on every training specimen once; returns the mean loss. A time budget ends it early."""
     total, seen = 0.0, 0
     weights = torch.from_numpy(run.weights).to(run.device)
+    shifts = torch.from_numpy(run.shifts).to(run.device)
     run.network.train()
     with closing(ahead(_training_batches(run), run.data.pool.workers)) as batches:
         for batch in batches:
             yield from _skipped(run, batch)
             if len(batch.rows):
-                loss = _learn(run, batch, weights)
+                loss = _learn(run, batch, weights, shifts)
                 total, seen = total + loss * len(batch.rows), seen + len(batch.rows)
             run.step += 1
             yield run.tick()
@@ -176,7 +178,9 @@ def _epoch(run: Run) -> Job[float]:
 
 def _training_batches(run: Run) -> Iterator[Callable[[], Batch]]:
     """Deal the training specimens into batches of equal size, in the order that the seed decides."""
-    order = np.random.default_rng([run.settings.seed, run.ended]).permutation(run.data.training)
+    random = np.random.default_rng([run.settings.seed, run.ended])
+    rows = run.data.training
+    order = epoch_order(random, rows, run.data.truth[rows], run.equal_classes)
     for place, rows in enumerate(np.array_split(order, run.steps)):
         yield partial(_prepared, run, rows, place)
 
@@ -190,20 +194,21 @@ def _prepared(run: Run, rows: Rows, place: int) -> Batch:
     return run.data.pool.batch(rows, changes)
 
 
-def _learn(run: Run, batch: Batch, weights: Tensor) -> float:
+def _learn(run: Run, batch: Batch, weights: Tensor, shifts: Tensor) -> float:
     """Take one optimiser step; returns the loss."""
     with torch.inference_mode(False), torch.enable_grad():
         pixels, truth = run.input_of(batch)
-        loss = run.loss(run.scores_of(pixels), truth, weights)
+        loss = run.loss(run.scores_of(pixels) + shifts, truth, weights)
         value = float(loss.detach())
         if run.step == 0:
-            run.sentinel.check_start(value, float(run.weights[run.data.truth[batch.rows]].mean()))
+            run.sentinel.check_start(value, run.chance(batch.rows))
         run.sentinel.check_step(value, run.step + 1)
         for group in run.optimiser.param_groups:
             group["lr"] = run.learning_rate()
         run.optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         run.optimiser.step()
+        run.average()
     return value
 
 
@@ -214,30 +219,31 @@ def _skipped(run: Run, batch: Batch) -> Iterator[Event]:
 
 def _check(run: Run, training_loss: float) -> Job[None]:
     """Score the validation specimens, and keep the weights if they are the best so far."""
-    run.network.eval()
-    logs, truth = [], []
+    run.kept.eval()
+    every, truth = [], []
     parts = np.array_split(run.data.validation, run.checks)
     with closing(ahead((partial(run.data.pool.batch, rows) for rows in parts), run.data.pool.workers)) as batches:
         for batch in batches:
             yield from _skipped(run, batch)
             if len(batch.rows):
                 with torch.no_grad():
-                    scores = run.scores_of(run.input_of(batch)[0])
-                    logs.append(F.log_softmax(scores, dim=1).cpu().numpy().astype(np.float64))
+                    every.append(run.scores_of(run.input_of(batch)[0], run.kept).cpu().numpy())
                 truth.append(run.data.truth[batch.rows])
             yield run.tick()
-    if not logs:
+    if not every:
         raise TrainingError("None of the validation specimens can be read any more. Check the disk they are on.")
-    log_posterior, known = np.concatenate(logs), np.concatenate(truth)
-    value = balanced_log_loss(log_posterior, known)
-    scores_now = score(known, log_posterior.argmax(axis=1), run.deal.classes)
+    raw, known = np.concatenate(every), np.concatenate(truth)
+    uniform = np.full(len(run.prior), 1 / len(run.prior))
+    value = balanced_log_loss(log_posterior(raw, run.prior, uniform), known)
+    predicted = called(log_posterior(raw, run.prior, run.shown), run.shown, run.settings.decision)
+    scores_now = score(known, predicted, run.deal.classes)
     run.ended += 1
     best = value < run.best_loss  # never true of NaN
     if best:
         run.best_loss, run.best_epoch, run.best_scores = value, run.ended, scores_now
         run.best_weights = {
             name: one.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, one in run.network.state_dict().items()
+            for name, one in run.kept.state_dict().items()
         }
     yield EpochDone(
         done=min(run.done, run.total),

@@ -1,0 +1,129 @@
+"""From raw scores to probabilities for stated class proportions, and to the class that is called.
+
+A weighted loss gives posteriors for proportions that it pretends; `log_posterior` brings them to those a person
+wants to read.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from napari_ctc.errors import SettingsError
+from napari_ctc.settings import Decision
+
+Floats = NDArray[np.float64]
+
+
+def log_posterior(
+    scores: NDArray[np.floating[Any]], loss_prior: ArrayLike, shown: ArrayLike, temperature: float = 1.0
+) -> Floats:
+    """Give log-probabilities for the class proportions `shown`.
+
+    Parameters
+    ----------
+    scores : (N, K) raw scores of the network
+    loss_prior : (K,), summing to one
+        The proportions that the loss pretended.
+    shown : (K,), summing to one
+        The proportions that the probabilities are for.
+    temperature : float, dimensionless
+
+    Returns
+    -------
+    (N, K) float64, nats
+
+    Notes
+    -----
+    p_k is proportional to exp(z_k / T) * shown_k / loss_prior_k (Saerens, Latinne and Decaestecker 2002 for the
+    ratio; Guo et al. 2017 for the temperature).
+    """
+    from scipy.special import log_softmax
+
+    with np.errstate(divide="ignore"):  # a class that is said not to occur has the probability zero
+        ratio = np.log(np.asarray(shown, dtype=np.float64)) - np.log(np.asarray(loss_prior, dtype=np.float64))
+    log_p: Floats = log_softmax(np.asarray(scores, dtype=np.float64) / temperature + ratio, axis=1)
+    return log_p
+
+
+def called(log_p: Floats, shown: ArrayLike, decision: Decision) -> NDArray[np.int64]:
+    """Decide which class is called.
+
+    Parameters
+    ----------
+    log_p : (N, K), nats
+        Log-probabilities for the proportions `shown`.
+    shown : (K,), summing to one
+    decision : "balanced" or "most-probable"
+        Balanced calls the class that would be most probable if all were equally common.
+
+    Returns
+    -------
+    (N,) integers in [0, K)
+    """
+    if decision == "balanced":
+        shares = np.asarray(shown, dtype=np.float64)
+        log_p = log_p - np.log(np.where(shares > 0, shares, np.inf))  # one said not to occur is never called
+    best: NDArray[np.int64] = log_p.argmax(axis=1)
+    return best
+
+
+def read_proportions(text: str, classes: Sequence[str], training: ArrayLike) -> tuple[float, ...]:
+    """Read class proportions: "training", "uniform", or "name=0.9, name=0.1".
+
+    Parameters
+    ----------
+    text : str
+    classes : sequence of K str
+    training : (K,) numbers
+        Training specimens of each class, or their shares.
+
+    Returns
+    -------
+    tuple of K float, summing to one
+
+    Raises
+    ------
+    SettingsError
+        If a class is missing or unknown, or the numbers are no proportions.
+    """
+    word = text.strip()
+    if word == "training":
+        counts = np.asarray(training, dtype=np.float64)
+        return tuple(float(share) for share in counts / counts.sum())
+    if word == "uniform":
+        return (1 / len(classes),) * len(classes)
+    given = _given(text)
+    if set(given) != set(classes):
+        missing = ", ".join(name for name in classes if name not in given)
+        foreign = ", ".join(name for name in given if name not in classes)
+        raise SettingsError(
+            f"The proportions {'lack ' + missing if missing else 'name ' + foreign + ', which is no class'}. Give "
+            f"one for each class, as '{classes[0]}=0.9, {classes[1]}=0.1', or say 'training' or 'uniform'."
+        )
+    shares = [given[name] for name in classes]
+    total = math.fsum(shares)
+    if min(shares) < 0 or not math.isclose(total, 1, abs_tol=0.005):
+        raise SettingsError(f"The proportions sum to {total:g}; they should be parts of 1, none below 0.")
+    return tuple(share / total for share in shares)
+
+
+def _given(text: str) -> dict[str, float]:
+    given: dict[str, float] = {}
+    for part in text.split(","):
+        name, _, number = part.rpartition("=")
+        try:
+            share = float(number)
+        except ValueError:
+            share = math.nan
+        if not name.strip() or not math.isfinite(share) or name.strip() in given:
+            raise SettingsError(
+                f"'{part.strip()}' is no proportion. Write 'training', 'uniform', or each class once, as "
+                f"'name=0.9, other=0.1'."
+            )
+        given[name.strip()] = share
+    return given
