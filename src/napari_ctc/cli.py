@@ -1,4 +1,4 @@
-"""The jobs from a terminal: flags in, a progress bar, one clear sentence an error.
+"""The jobs from a terminal: flags in, one clear sentence an error. How a job is shown is in `terminal`.
 
 Exit codes: 0 good, 2 wrong input or usage, 3 done but with skipped files or findings, 130 stopped; 1 is a bug.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from cyclopts import App, CycloptsError, Parameter
 from pydantic import ValidationError
@@ -17,11 +17,11 @@ from napari_ctc import __version__
 from napari_ctc.data.files import check_writable
 from napari_ctc.errors import CTCError, Stopped, StoppedEarlyError
 from napari_ctc.settings import ChannelAxis, Precision, TrainSettings
+from napari_ctc.terminal import Show, drive
 
 if TYPE_CHECKING:
-    from napari_ctc.events import Event, Job
-
-R = TypeVar("R")
+    from napari_ctc.data.manifest import Manifest
+    from napari_ctc.learn.classifier import Classifier
 
 GOOD, WRONG, FINDINGS, STOPPED = 0, 2, 3, 130
 
@@ -54,7 +54,7 @@ def demo(
     from napari_ctc.data.drawn import write_drawn
     from napari_ctc.data.manifest import Manifest
 
-    manifest = Manifest.read(_run(write_drawn(folder, specimens, seed=seed, size=size)))
+    manifest = Manifest.read(drive(write_drawn(folder, specimens, seed=seed, size=size)))
     if len(manifest) < specimens:
         print(f"Stopped after {len(manifest)} of {specimens} specimens; {folder} holds those.")
         return STOPPED
@@ -95,8 +95,8 @@ def train(
     _need_suffix(out, ".safetensors")
     specimens = Manifest.open(manifest, layout, subfolders="label")
     held = Manifest.open(validation, layout, subfolders="label") if validation else None
-    show = _Show()
-    classifier = _run(train_job(specimens, settings, out, held), show)
+    show = Show()
+    classifier = drive(train_job(specimens, settings, out, held), show)
     print(
         f"Saved {show.saved}: {classifier.settings.network}, {len(classifier.classes)} classes, "
         f"{classifier.short}."
@@ -133,16 +133,11 @@ def classify(
         Where the channels stand in the files: 'first', 'last', or 'auto' to find out.
     """
     from napari_ctc.apply.inference import classify as classify_job
-    from napari_ctc.data.manifest import Manifest
-    from napari_ctc.data.specimens import Layout
-    from napari_ctc.learn.classifier import load_classifier
 
-    classifier = load_classifier(model)
-    layout = Layout(classifier.channel_count, channel_axis)
-    specimens = Manifest.open(inputs[0] if len(inputs) == 1 else inputs, layout)
-    show = _Show()
+    classifier, specimens = _opened(model, inputs, channel_axis)
+    show = Show()
     _must_differ(out, model, *inputs)
-    predictions = _run(classify_job(specimens, classifier, out, precision=precision), show)
+    predictions = drive(classify_job(specimens, classifier, out, precision=precision), show)
     counts = ", ".join(f"{count:,} {name}" for name, count in predictions.counts.items())
     print(f"Saved {show.saved}: {len(predictions):,} specimens ({counts}).")
     if predictions.failed:
@@ -181,20 +176,16 @@ def evaluate(
         Where the channels stand in the files: 'first', 'last', or 'auto' to find out.
     """
     from napari_ctc.apply.evaluation import evaluate as evaluate_job
-    from napari_ctc.data.manifest import Manifest
-    from napari_ctc.data.specimens import Layout
-    from napari_ctc.learn.classifier import load_classifier
 
     if json is not None:
         _need_suffix(json, ".json", "--json")
         check_writable(json)
-    classifier = load_classifier(model)
-    specimens = Manifest.open(manifest, Layout(classifier.channel_count, channel_axis), subfolders="label")
+    classifier, specimens = _opened(model, [manifest], channel_axis, subfolders="label")
     if split != "all":
         specimens = specimens.rows((specimens.table["split"] == split).to_numpy().nonzero()[0])
         if not len(specimens):
             raise CTCError(f"{manifest} marks no specimen as {split}. Leave --split out to use them all.")
-    evaluation = _run(evaluate_job(classifier, specimens, precision=precision))
+    evaluation = drive(evaluate_job(classifier, specimens, precision=precision))
     scores = evaluation.scores
     for place in range(len(scores.classes)):
         print(f"  {scores.sentence(place)}")
@@ -241,7 +232,7 @@ def export_labels(
     return GOOD
 
 
-# ------------------------------------------------------------------------------------------- the driver
+# ------------------------------------------------------------------------- errors, and what is refused
 
 
 def main(argv: list[str] | None = None) -> None:
@@ -286,6 +277,19 @@ def _plain(problem: CycloptsError) -> str:
     return " ".join(str(problem).split()) + " See 'napari-ctc --help'."
 
 
+def _opened(
+    model: Path, inputs: list[Path], axis: ChannelAxis, subfolders: Literal["label", "source"] = "source"
+) -> tuple[Classifier, Manifest]:
+    """Load a classifier, and open what it is to see."""
+    from napari_ctc.data.manifest import Manifest
+    from napari_ctc.data.specimens import Layout
+    from napari_ctc.learn.classifier import load_classifier
+
+    classifier = load_classifier(model)
+    layout = Layout(classifier.channel_count, axis)
+    return classifier, Manifest.open(inputs[0] if len(inputs) == 1 else inputs, layout, subfolders)
+
+
 def _need_suffix(path: Path, suffix: str, flag: str = "--out") -> None:
     if path.suffix.lower() != suffix:
         raise CTCError(f"{path.name} should end in {suffix}. Give {flag} a name such as {path.stem}{suffix}.")
@@ -301,116 +305,3 @@ def _must_differ(out: Path, *inputs: Path) -> None:
         raise CTCError(
             f"{out} is what this reads, or holds its labels, and is not written over. Choose another --out."
         )
-
-
-class _Show:
-    """Shows a job's events in a terminal: a bar, and a line for each thing worth saying."""
-
-    def __init__(self) -> None:
-        self.skipped = 0
-        self.saved: Path | None = None
-        self._bar: Any = None
-        self._task: Any = None
-
-    def __enter__(self) -> _Show:
-        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeRemainingColumn(),
-            console=_patient_console(),
-            transient=True,
-        )
-        self._task = self._bar.add_task("", total=None)
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, event: Event) -> None:
-        from napari_ctc.events import EpochDone, Planned, Said, Saved, Skipped, StepDone
-
-        say = self._bar.console.print
-        if isinstance(event, (StepDone, EpochDone)):
-            self._bar.update(self._task, description=f"epoch {event.epoch} of {event.epochs}")
-        if event.total:
-            self._bar.update(self._task, completed=event.done, total=event.total)
-        if isinstance(event, Said):
-            say(f"[yellow]{_escaped(event.text)}[/]" if event.warning else _escaped(event.text), highlight=False)
-        elif isinstance(event, Saved):
-            self.saved = event.path
-        elif isinstance(event, Skipped):
-            self.skipped += 1
-            if self.skipped <= 10:
-                say(f"[yellow]Skipped: {_escaped(event.reason)}[/]", highlight=False)
-            elif self.skipped == 11:
-                say("[yellow]More files are skipped; they are counted at the end.[/]")
-        elif isinstance(event, Planned):
-            for name, here, held, weight in zip(
-                event.classes, event.training, event.validation, event.weights, strict=True
-            ):
-                say(
-                    f"  {_escaped(name)}: {here} to train on, {held} held out, weight {weight:.2f}",
-                    highlight=False,
-                )
-        elif isinstance(event, EpochDone):
-            recalls = ", ".join(
-                f"{name} {int(event.scores.confusion[k, k])} of {int(event.scores.counts[k])}"
-                for k, name in enumerate(event.scores.classes)
-            )
-            mark = " *" if event.best else ""
-            say(
-                f"epoch {event.epoch}: loss {event.training_loss:.3f}, held out {event.validation_loss:.3f}; "
-                f"found {_escaped(recalls)}{mark}",
-                highlight=False,
-            )
-
-
-def _patient_console() -> Any:
-    """Make a console for messages; when its reader goes away, as with `| head`, the job goes on in silence."""
-    from rich.console import Console
-
-    class Patient(Console):
-        def on_broken_pipe(self) -> None:
-            self.quiet = True
-
-    return Patient(stderr=True)
-
-
-def _escaped(text: str) -> str:
-    from rich.markup import escape
-
-    return escape(text)
-
-
-def _run(job: Job[R], show: _Show | None = None) -> R:
-    """Drive a job with a bar; Ctrl+C stops it at its next event, and it returns what it has."""
-    import signal
-
-    from napari_ctc.events import run
-
-    show = show or _Show()
-    interrupted = False
-
-    def note(*_: object) -> None:
-        nonlocal interrupted
-        if interrupted:
-            raise KeyboardInterrupt
-        interrupted = True
-
-    def forward(event: Event) -> None:
-        nonlocal interrupted
-        show(event)
-        if interrupted:
-            interrupted = False
-            raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGINT, note)
-    try:
-        with show:
-            return run(job, forward)
-    finally:
-        signal.signal(signal.SIGINT, before)
