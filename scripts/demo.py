@@ -96,7 +96,7 @@ def _show(event: Event) -> None:
             event.classes, event.training, event.validation, event.weights, strict=True
         ):
             print(f"  {name}: {count} to train on, {held} held out, weight {weight:.2f}")
-    elif isinstance(event, EpochDone) and (event.best or event.epoch == event.epochs):
+    elif isinstance(event, EpochDone) and (event.epoch % 5 == 0 or event.epoch == event.epochs):
         print(
             f"  epoch {event.epoch}: balanced accuracy {event.scores.balanced_accuracy:.2f} on held-out specimens"
         )

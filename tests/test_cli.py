@@ -135,7 +135,7 @@ def test_an_unknown_table_format_is_refused_before_anything_is_read(way, capsys)
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal for one process")
-def test_an_interrupted_training_saves_its_best_epoch_and_ends_with_130(way, tmp_path):
+def test_an_interrupted_training_saves_what_it_learnt_and_ends_with_130(way, tmp_path):
     out = tmp_path / "model.safetensors"
     command = [sys.executable, "-m", "napari_ctc", "train", str(way / "set/manifest.csv"), "--out", str(out)]
     process = subprocess.Popen(

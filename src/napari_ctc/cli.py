@@ -83,7 +83,7 @@ def train(
     out
         Where to save the classifier (.safetensors).
     validation
-        A manifest or folder to choose the best epoch on; without one, a share of the specimens is held out.
+        A manifest or folder to hold out; without one, a share of the specimens is held out.
     settings
         The settings of the run.
     """
@@ -102,7 +102,7 @@ def train(
         f"{classifier.short}."
     )
     if classifier.stopped:
-        print("Training was stopped; the file holds its best epoch.")
+        print("Training was stopped; the file holds what it had learnt.")
         return STOPPED
     return FINDINGS if show.skipped else GOOD
 

@@ -120,8 +120,8 @@ class EpochDone(Event):
         Means over specimens of the weighted loss; over classes for validation.
     scores : Scores
         On the validation specimens.
-    best : bool
-        Whether this epoch is the best so far, so that its weights are kept.
+    kept : bool
+        Whether this epoch's weights are those to keep: always, save where `patience` looks for the best epoch.
     """
 
     epoch: int
@@ -129,7 +129,7 @@ class EpochDone(Event):
     training_loss: float
     validation_loss: float
     scores: Scores
-    best: bool
+    kept: bool
     seconds_left: float = float("nan")
 
 

@@ -64,7 +64,8 @@ class TrainSettings(BaseModel):
         0,
         ge=0,
         le=10_000,
-        description="Stop after so many epochs in a row without a better one. 0 sets none.",
+        description="Stop after so many epochs in a row without a smaller loss on the specimens held out, and keep "
+        "the best epoch. 0 sets none: the last epoch is kept.",
     )
     batch_size: int = Field(0, ge=0, le=4096, description="Specimens in one training step. 0 chooses.")
     learning_rate: float = Field(0.002, ge=1e-7, le=1.0, description="Largest step size of the optimiser (AdamW).")
@@ -91,7 +92,7 @@ class TrainSettings(BaseModel):
         0.2,
         ge=0.05,
         le=0.5,
-        description="Share of the training specimens held out to choose the best epoch.",
+        description="Share of the training specimens held out, to score and calibrate the classifier.",
     )
     accept_classifier_labels: bool = Field(
         False, description="Also train on labels that a classifier gave (rows with by=classifier)."

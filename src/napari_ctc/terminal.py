@@ -108,7 +108,7 @@ class Show:
                 f"{name} {int(event.scores.confusion[k, k])} of {int(event.scores.counts[k])}"
                 for k, name in enumerate(event.scores.classes)
             )
-            mark = " *" if event.best else ""
+            mark = "" if event.kept else " (an earlier epoch was better)"
             say(
                 f"epoch {event.epoch}: loss {event.training_loss:.3f}, held out {event.validation_loss:.3f}; "
                 f"found {_escaped(recalls)}{mark}",

@@ -63,15 +63,26 @@ def test_the_events_tell_the_plan_then_steps_then_epochs_then_the_file(spots, qu
     epochs = [event for event in events if isinstance(event, EpochDone)]
     assert [event.epoch for event in epochs] == [1, 2]
     assert epochs[-1].done == epochs[-1].total == counted[-1].total
-    assert epochs[0].best
+    assert all(epoch.kept for epoch in epochs)
 
 
-def test_the_weights_kept_are_those_of_the_least_validation_loss(spots):
+def test_the_last_epoch_is_kept(spots):
     epochs = []
     settings = TrainSettings(epochs=5, precision="float32", device="cpu", learning_rate=0.01)
     classifier = run(train(spots, settings), lambda event: isinstance(event, EpochDone) and epochs.append(event))
+    assert classifier.metrics["epoch"] == 5
+    assert classifier.metrics["log_loss"] == epochs[-1].validation_loss
+    assert classifier.metrics["on"] == "validation specimens"
+
+
+def test_patience_ends_the_run_and_keeps_the_epoch_of_the_least_validation_loss(spots):
+    epochs = []
+    settings = TrainSettings(epochs=200, precision="float32", device="cpu", learning_rate=0.02, patience=3)
+    classifier = run(train(spots, settings), lambda event: isinstance(event, EpochDone) and epochs.append(event))
     best = min(epochs, key=lambda event: event.validation_loss)
-    assert classifier.metrics["best_epoch"] == best.epoch
+    assert len(epochs) == best.epoch + 3 < 200
+    assert [epoch.kept for epoch in epochs[-4:]] == [True, False, False, False]
+    assert classifier.metrics["epoch"] == best.epoch
     assert classifier.metrics["log_loss"] == best.validation_loss
     assert classifier.metrics["on"] == "validation specimens, which chose the epoch"
 
@@ -83,7 +94,7 @@ def test_equal_seeds_give_equal_classifiers_and_others_do_not(spots, quick):
     assert first.created  # times are not in the digest
 
 
-def test_a_stop_keeps_the_best_epoch_so_far(spots, quick, tmp_path):
+def test_a_stop_keeps_what_was_learnt(spots, quick, tmp_path):
     out = tmp_path / "model.safetensors"
     settings = quick.model_copy(update={"epochs": 50})
     job = train(spots, settings, out)

@@ -56,7 +56,7 @@ class TrainDock(QWidget):
         self._session = session_of(napari_viewer)
         self._run: RunningJob | None = None
         self._out = Path()
-        self._best_epoch = self._last_epoch = 0
+        self._kept_epoch = self._last_epoch = 0
         self._of_setup = ""  # what the message line says of the setup, if anything
         self._skipped: list[str] = []  # why specimens of the run could not be read
         self._make_parts()
@@ -75,7 +75,7 @@ class TrainDock(QWidget):
         self.train.setToolTip("Start to train with these specimens and settings. napari stays usable meanwhile.")
         self.stop = QPushButton("Stop")
         self.stop.setObjectName("stop")
-        self.stop.setToolTip("End the run now, and keep what it learnt up to its best epoch.")
+        self.stop.setToolTip("End the run now, and keep what it has learnt up to its last whole epoch.")
         self.time_left = wrapped("time_left")
         self.bar = QProgressBar()
         self.bar.setObjectName("progress")
@@ -149,7 +149,7 @@ class TrainDock(QWidget):
             return
         self._say("Getting ready…")
         self._out = out
-        self._best_epoch = self._last_epoch = 0
+        self._kept_epoch = self._last_epoch = 0
         self._skipped.clear()
         self._run = start(
             jobs.fit(self.setup.what(), settings, out),
@@ -204,12 +204,12 @@ class TrainDock(QWidget):
             self._area.verticalScrollBar().setValue(self.train.y() - 4)
         self._last_epoch = event.epoch
         self.curves.add(event)
-        if event.best:
-            self._best_epoch = event.epoch
+        if event.kept:
+            self._kept_epoch = event.epoch
             self.setup.show_scores(event)
             self._say(
-                f"Best epoch so far: {event.epoch}, balanced accuracy {event.scores.balanced_accuracy:.2f} "
-                f"on the specimens that chose it."
+                f"Epoch {event.epoch}: balanced accuracy {event.scores.balanced_accuracy:.2f} on the specimens "
+                f"held out."
             )
 
     def _take_trained(self, classifier: Any) -> None:
@@ -218,8 +218,10 @@ class TrainDock(QWidget):
             return
         self._session.use(classifier, self._out)
         ended = f"Stopped at epoch {self._last_epoch}" if classifier.stopped else "Finished"
-        best = f"; epoch {self._best_epoch} was the best and is kept" if self._best_epoch else ""
-        told = f"{ended}{best}. Saved as {self._out.name}, and in use."
+        earlier = (
+            f"; epoch {self._kept_epoch} was the best and is kept" if self._kept_epoch < self._last_epoch else ""
+        )
+        told = f"{ended}{earlier}. Saved as {self._out.name}, and in use."
         if self._skipped:
             told += f" Left out, since they could not be read: {len(self._skipped):,}. {self._skipped[0]}"
         self._say(told)
@@ -231,7 +233,7 @@ class TrainDock(QWidget):
 
     def _end_run(self) -> None:
         """Make the dock usable again, however the run ended."""
-        if self._run is not None and self._run.stopping and not self._best_epoch:
+        if self._run is not None and self._run.stopping and not self._kept_epoch:
             self._say("Stopped before the first epoch ended: nothing was saved or replaced.")
         self._run = None
         self._show_running(False)

@@ -95,10 +95,10 @@ class ClassTable(QTableWidget):
     TIPS = (
         "The classes, in the colours of the curves.",
         "Specimens that the network learns from.",
-        "Specimens held out, to choose the best epoch by.",
+        "Specimens held out: nothing is learnt from them.",
         "How much one specimen of the class counts in learning.",
-        "How many of the validation specimens are found, at the best epoch so far. Those specimens also chose "
-        "that epoch, so expect somewhat less on others.",
+        "How many of the validation specimens are found, with the weights that are kept so far. Expect somewhat "
+        "less on slides that are not among them.",
     )
 
     def __init__(self) -> None:
@@ -146,7 +146,7 @@ class ClassTable(QTableWidget):
     def show_scores(self, scores: Scores) -> None:
         """Show how many of each class are found."""
         for row, (found, number) in enumerate(zip(scores.found, scores.counts, strict=True)):
-            tip = f"{scores.sentence(row)}, as if specimens were independent. These specimens chose the epoch."
+            tip = f"{scores.sentence(row)}, as if specimens were independent."
             self._put(row, 4, f"{found:,} of {number:,}" if number else "none to find", tip)
 
     def _put(self, row: int, column: int, text: str, tip: str = "") -> None:

@@ -1,6 +1,6 @@
 """Live curves of a training run: the loss on both parts of the split, and the recall of each class.
 
-Only drawing: what an epoch is and who chose it is said by the events of the run.
+Only drawing: what an epoch is and whether it is kept is said by the events of the run.
 """
 
 from __future__ import annotations
@@ -30,18 +30,17 @@ class TrainCurves(QWidget):
         super().__init__()
         self.setObjectName("curves")
         self.loss = _plot("loss", "loss", legend_at=(-8, 4))
-        self.recall = _plot("recall", "recall on the specimens that chose the epoch", legend_at=(-8, -8))
+        self.recall = _plot("recall", "recall on the specimens held out", legend_at=(-8, -8))
         self.recall.setYRange(0, 1, padding=0.06)
         self.recall.getAxis("left").setTicks([[(0, "0"), (0.5, "0.5"), (1, "1")]])
         self.recall.setXLink(self.loss)
         self.loss.setToolTip(
             "How wrong the network is: on the specimens it learns from (training) and on specimens held out "
-            "(validation). Where validation rises while training falls, it learns by heart. The dotted line is "
-            "the best epoch."
+            "(validation). Where validation rises while training falls, it learns by heart. A dotted line "
+            "marks the epoch that is kept, if it is not the last."
         )
         self.recall.setToolTip(
-            "The share of each class that is found among the specimens held out, which also chose the best epoch "
-            "(the dotted line). "
+            "The share of each class that is found among the specimens held out. "
             "A class with few specimens moves in large steps."
         )
         self.recall.getAxis("bottom").setLabel("epoch")
@@ -55,7 +54,7 @@ class TrainCurves(QWidget):
         self._recalls: list[list[float]] = []
         self._classes: tuple[str, ...] = ()
         self._text = QColor("gray")
-        self._best: list[pg.InfiniteLine] = []
+        self._kept: list[pg.InfiniteLine] = []
         self._training = self._validation = pg.PlotDataItem()
         self._lines: list[pg.PlotDataItem] = []
         self.begin(())
@@ -68,7 +67,7 @@ class TrainCurves(QWidget):
         for plot in (self.loss, self.recall):
             plot.clear()
             plot.plotItem.legend.clear()
-        self._best = [_marker(self.loss), _marker(self.recall)]
+        self._kept = [_marker(self.loss), _marker(self.recall)]
         self._training = self.loss.plot(name="training")
         self._validation = self.loss.plot(name="validation")
         self._lines = [self.recall.plot(name=_short(name)) for name in classes]
@@ -86,10 +85,10 @@ class TrainCurves(QWidget):
         self._validation.setData(self._epochs, self._losses[1])
         for line, history in zip(self._lines, self._recalls, strict=True):
             line.setData(self._epochs, history)
-        if epoch.best:
-            for marker in self._best:
+        for marker in self._kept:
+            if epoch.kept:
                 marker.setPos(epoch.epoch)
-                marker.show()
+            marker.setVisible(not epoch.kept)
         self.loss.setXRange(0.5, max(5.5, epoch.epoch + 0.5), padding=0)
         if len(self._epochs) == _MARKED + 1:
             self._dress()
@@ -114,7 +113,7 @@ class TrainCurves(QWidget):
         _draw(self._validation, self._text, dots)
         for place, line in enumerate(self._lines):
             _draw(line, QColor(class_colour(place)), dots)
-        for marker in self._best:
+        for marker in self._kept:
             marker.setPen(pg.mkPen(self._text, width=1, style=Qt.PenStyle.DotLine))
         for plot in (self.loss, self.recall):
             for _, label in plot.plotItem.legend.items:
@@ -143,7 +142,7 @@ def _plot(name: str, title: str, legend_at: tuple[int, int]) -> pg.PlotWidget:
 
 
 def _marker(plot: pg.PlotWidget) -> pg.InfiniteLine:
-    """Make the line that stands at the best epoch."""
+    """Make the line that stands at the epoch that is kept."""
     line = pg.InfiniteLine(angle=90)
     line.hide()
     plot.addItem(line)

@@ -128,11 +128,10 @@ class TrainSetup(QWidget):
         self.caption.hide()
 
     def show_scores(self, epoch: EpochDone) -> None:
-        """Show what the best epoch so far finds, and on which specimens."""
+        """Show what an epoch finds among the specimens held out."""
         self.table.show_scores(epoch.scores)
         self.caption.setText(
-            f"found: by epoch {epoch.epoch}, the best so far, on the specimens that chose it. "
-            f"Expect less elsewhere."
+            f"found: by epoch {epoch.epoch}, on the specimens held out. Expect less on other slides."
         )
         self.caption.show()
 

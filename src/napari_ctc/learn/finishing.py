@@ -1,4 +1,4 @@
-"""The end of a training run: the weights of its best epoch, with all that is known of them, as a classifier."""
+"""The end of a training run: the weights that were kept, with all that is known of them, as a classifier."""
 
 from __future__ import annotations
 
@@ -13,25 +13,26 @@ from napari_ctc.errors import TrainingError
 from napari_ctc.learn.classifier import Classifier, Scaling
 from napari_ctc.learn.runs import Run, in_memory_format
 
+HELD_OUT = "validation specimens"
 CHOSE = "validation specimens, which chose the epoch"
 
 
 def finished(run: Run) -> Classifier:
-    """Make the classifier of the best epoch.
+    """Make the classifier of the epoch that was kept.
 
     Raises
     ------
     TrainingError
         If no epoch had a finite loss on the validation specimens.
     """
-    if run.best_scores is None:
+    if run.kept_scores is None:
         raise TrainingError(
             "No epoch had a finite loss on the validation specimens. Try a tenth of the learning rate, and look "
             "for validation specimens with extreme pixel values."
         )
     classes, data = run.deal.classes, run.data
     in_memory_format(run.network, torch.contiguous_format)
-    run.network.load_state_dict(run.best_weights)
+    run.network.load_state_dict(run.kept_weights)
     counts = {
         part: dict(zip(classes, np.bincount(data.truth[rows], minlength=len(classes)).tolist(), strict=True))
         for part, rows in (("training", data.training), ("validation", data.validation))
@@ -45,11 +46,11 @@ def finished(run: Run) -> Classifier:
         size=data.canvas.size,
         settings=run.settings,
         metrics={
-            "on": CHOSE,
-            "best_epoch": run.best_epoch,
+            "on": CHOSE if run.settings.patience else HELD_OUT,
+            "epoch": run.kept_epoch,
             "epochs": run.ended,
-            "log_loss": run.best_loss,
-            **run.best_scores.as_dict(),
+            "log_loss": run.kept_loss,
+            **run.kept_scores.as_dict(),
         },
         counts=counts,
         training_digests=data.digests,

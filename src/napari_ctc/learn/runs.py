@@ -1,4 +1,4 @@
-"""The state of one training run: network, optimiser, clock, and the best epoch so far."""
+"""The state of one training run: network, optimiser, clock, and the weights to keep."""
 
 from __future__ import annotations
 
@@ -59,10 +59,10 @@ class Run:
     ended: int = 0  # epochs so far
     stopped: bool = False
     averaged: nn.Module | None = None
-    best_loss: float = math.inf
-    best_epoch: int = 0
-    best_weights: dict[str, Tensor] = field(default_factory=dict)
-    best_scores: Scores | None = None
+    kept_loss: float = math.inf
+    kept_epoch: int = 0
+    kept_weights: dict[str, Tensor] = field(default_factory=dict)
+    kept_scores: Scores | None = None
 
     @classmethod
     def begin(cls, deal: Deal, data: Data, settings: TrainSettings, channels: tuple[str, ...], loss: Loss) -> Run:
@@ -114,7 +114,7 @@ class Run:
         """Whether the run has come to its end: its epochs, its time budget or its patience."""
         if not self.ended:
             return False
-        waited = self.ended - self.best_epoch
+        waited = self.ended - self.kept_epoch
         patience = self.settings.patience
         return self.ended >= self.epochs or self.progress >= 1 or (0 < patience <= waited)
 
@@ -156,7 +156,7 @@ class Run:
         return pixels, torch.from_numpy(self.data.truth[batch.rows]).to(self.device)
 
     @property
-    def kept(self) -> nn.Module:
+    def steady(self) -> nn.Module:
         """The network that is checked and kept: the average, or the one that learns."""
         return self.network if self.averaged is None else self.averaged
 
@@ -164,6 +164,21 @@ class Run:
     def equal_classes(self) -> bool:
         """Whether every class is shown equally often."""
         return WEIGHTINGS[self.settings.weighting].resamples
+
+    def keep(self, loss: float, scores: Scores) -> bool:
+        """Keep the weights of the epoch that ended, unless `patience` looks for the best one and this is not it.
+
+        The last epoch is the better choice: the schedule ends there, and a class with few validation specimens
+        makes a poor judge of epochs (docs/benchmarks.md has the comparison).
+        """
+        if not (loss < self.kept_loss if self.settings.patience else math.isfinite(loss)):
+            return False
+        self.kept_loss, self.kept_epoch, self.kept_scores = loss, self.ended, scores
+        self.kept_weights = {
+            name: one.detach().cpu().clone(memory_format=torch.contiguous_format)
+            for name, one in self.steady.state_dict().items()
+        }
+        return True
 
     def average(self) -> None:
         """Take a step of the running average; it follows closely at first (as in Tan and Le 2019)."""

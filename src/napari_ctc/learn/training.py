@@ -60,13 +60,13 @@ def train(
     Parameters
     ----------
     manifest : Manifest
-        Labelled rows are trained on, except those marked test; those marked validation choose the epoch.
+        Labelled rows are trained on, except those marked test and those marked validation, which are held out.
     settings : TrainSettings
     out : Path, optional
         Where to save the classifier, as .safetensors. An older file there is replaced only by a finished one; what
         a stopped run learnt is then saved beside it, as ``NAME.stopped.safetensors``.
     validation : Manifest, optional
-        Specimens that choose the best epoch, instead of a part of `manifest`.
+        Specimens to hold out, instead of a part of `manifest`.
     channel_names : tuple of str, optional
     loss : callable
         ``loss(scores, truth, weights)``; others than the default are for tests of the sentinel.
@@ -78,7 +78,8 @@ def train(
     Returns
     -------
     Classifier
-        With the weights of the best epoch: the least class-balanced log-loss on the validation specimens.
+        With the averaged weights of the last epoch; with `patience`, of the epoch of the least class-balanced
+        log-loss on the validation specimens.
 
     Raises
     ------
@@ -218,8 +219,8 @@ def _skipped(run: Run, batch: Batch) -> Iterator[Event]:
 
 
 def _check(run: Run, training_loss: float) -> Job[None]:
-    """Score the validation specimens, and keep the weights if they are the best so far."""
-    run.kept.eval()
+    """Score the validation specimens, and keep the weights."""
+    run.steady.eval()
     every, truth = [], []
     parts = np.array_split(run.data.validation, run.checks)
     with closing(ahead((partial(run.data.pool.batch, rows) for rows in parts), run.data.pool.workers)) as batches:
@@ -227,7 +228,7 @@ def _check(run: Run, training_loss: float) -> Job[None]:
             yield from _skipped(run, batch)
             if len(batch.rows):
                 with torch.no_grad():
-                    every.append(run.scores_of(run.input_of(batch)[0], run.kept).cpu().numpy())
+                    every.append(run.scores_of(run.input_of(batch)[0], run.steady).cpu().numpy())
                 truth.append(run.data.truth[batch.rows])
             yield run.tick()
     if not every:
@@ -238,13 +239,7 @@ def _check(run: Run, training_loss: float) -> Job[None]:
     predicted = called(log_posterior(raw, run.prior, run.shown), run.shown, run.settings.decision)
     scores_now = score(known, predicted, run.deal.classes)
     run.ended += 1
-    best = value < run.best_loss  # never true of NaN
-    if best:
-        run.best_loss, run.best_epoch, run.best_scores = value, run.ended, scores_now
-        run.best_weights = {
-            name: one.detach().cpu().clone(memory_format=torch.contiguous_format)
-            for name, one in run.kept.state_dict().items()
-        }
+    kept = run.keep(value, scores_now)
     yield EpochDone(
         done=min(run.done, run.total),
         total=run.total,
@@ -253,6 +248,6 @@ def _check(run: Run, training_loss: float) -> Job[None]:
         training_loss=training_loss,
         validation_loss=value,
         scores=scores_now,
-        best=best,
+        kept=kept,
         seconds_left=run.seconds_left,
     )
