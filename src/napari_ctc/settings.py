@@ -64,7 +64,7 @@ class TrainSettings(BaseModel):
         0,
         ge=0,
         le=10_000,
-        description="Stop after so many epochs in a row without a smaller loss on the specimens held out, and keep "
+        description="Stop after so many epochs in a row without a smaller loss on specimens held out, and keep "
         "the best epoch. 0 sets none: the last epoch is kept.",
     )
     batch_size: int = Field(0, ge=0, le=4096, description="Specimens in one training step. 0 chooses.")
