@@ -52,6 +52,26 @@ def test_evaluate_names_every_figure_and_warns_of_trained_specimens(way, capsys)
     assert "promise too much" in capsys.readouterr().err
 
 
+def test_cross_validation_tells_each_class_and_each_fold(way, tmp_path, capsys):
+    manifest, out, figures = str(way / "set/manifest.csv"), tmp_path / "out.csv", tmp_path / "figures.json"
+    arguments = ["cross-validate", manifest, "--out", str(out), "--folds", "3", "--json", str(figures)]
+    assert _main([*arguments, "--epochs", "1", "--device", "cpu"]) == GOOD
+    said = capsys.readouterr()
+    found = json.loads(figures.read_text())
+    assert "tumour cell: " in said.out
+    assert "Balanced accuracy of the 3 folds: " in said.out
+    for one in found["folds"]:
+        assert f"{one['balanced_accuracy']:.3f}" in said.out
+    assert "fold 3 of 3" in said.err
+    table = Predictions.read(out).table
+    original = Manifest.read(way / "set/manifest.csv")
+    assert [(tmp_path / key).resolve() for key in table["path"]] == [
+        original.locate(row)[0].resolve() for row in range(60)
+    ]
+    assert (table.groupby("source")["classifier"].nunique() == 1).all()
+    assert sum(found["counts"].values()) == 60
+
+
 def test_labels_leave_in_the_original_form(way, capsys):
     out = way / "labels.csv"
     assert _main(["export-labels", str(way / "predictions.csv"), "--out", str(out), "--headerless"]) == GOOD
@@ -117,6 +137,9 @@ def test_the_same_pixels_get_equal_probabilities_however_they_are_stored(way, tm
         (["train", "nowhere.csv", "--out", "m.safetensors", "--sise", "9"], "--sise"),
         (["classify", "nowhere.safetensors", ".", "--out", "p.csv"], "nowhere.safetensors"),
         (["export-labels", "nowhere.csv", "--out", "l.csv"], "does not exist"),
+        (["cross-validate", "nowhere.csv", "--out", "p.csv"], "does not exist"),
+        (["cross-validate", "nowhere.csv", "--out", "nowhere.csv"], "Choose another --out"),
+        (["cross-validate", "nowhere.csv", "--out", "p.csv", "--json", "figures.txt"], "should end in .json"),
     ],
 )
 def test_wrong_input_gets_one_sentence_and_code_2(arguments, sentence, tmp_path, monkeypatch, capsys):

@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_ctc.apply.crossval import cross_validate
     from napari_ctc.apply.evaluation import evaluate
     from napari_ctc.apply.inference import classify
     from napari_ctc.data.exports import export_class_folders, export_labels
@@ -29,6 +30,7 @@ __all__ = [
     "Predictions",
     "TrainSettings",
     "classify",
+    "cross_validate",
     "evaluate",
     "export_class_folders",
     "export_labels",
@@ -45,6 +47,7 @@ _HOMES = {
     "Predictions": "data.predictions",
     "TrainSettings": "settings",
     "classify": "apply.inference",
+    "cross_validate": "apply.crossval",
     "evaluate": "apply.evaluation",
     "export_class_folders": "data.exports",
     "export_labels": "data.exports",

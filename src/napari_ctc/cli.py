@@ -201,6 +201,58 @@ def evaluate(
 
 
 @app.command
+def cross_validate(
+    manifest: Path,
+    /,
+    *,
+    out: Path,
+    folds: int = 5,
+    json: Path | None = None,
+    settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings(),
+) -> int:
+    """Hold every labelled specimen out once: say how well a classifier trained so can be expected to do.
+
+    Specimens of one source stay together, and so do copies. Those marked test are left out.
+
+    Parameters
+    ----------
+    manifest
+        A table 'path,label' (.csv), or a folder whose subfolders are the classes.
+    out
+        The table of predictions to write, each by a classifier that never saw the specimen: .csv or .parquet.
+    folds
+        How many times to train: each time, one part in so many is held out.
+    json
+        Also write all figures here.
+    settings
+        The settings of each fold's training.
+    """
+    from napari_ctc.apply.crossval import cross_validate as cross_validate_job
+    from napari_ctc.data.manifest import Manifest
+    from napari_ctc.data.specimens import Layout
+
+    _must_differ(out, manifest)
+    if json is not None:
+        _need_suffix(json, ".json", "--json")
+        _must_differ(json, manifest, flag="--json")
+        check_writable(json)
+    specimens = Manifest.open(manifest, Layout(settings.channels, settings.channel_axis), subfolders="label")
+    show = Show()
+    found = drive(cross_validate_job(specimens, settings, out, folds), show)
+    for sentence in found.sentences():
+        print(sentence)
+    print(f"Saved {show.saved}: {len(found.predictions):,} specimens.")
+    if found.predictions.failed:
+        print(f"{found.predictions.failed:,} could not be read; the column 'error' says why.")
+    if json is not None:
+        found.write(json)
+        print(f"Saved {json}.")
+    if found.stopped:
+        return STOPPED
+    return FINDINGS if found.predictions.failed or show.skipped else GOOD
+
+
+@app.command
 def export_labels(
     predictions: Path,
     /,
@@ -295,7 +347,7 @@ def _need_suffix(path: Path, suffix: str, flag: str = "--out") -> None:
         raise CTCError(f"{path.name} should end in {suffix}. Give {flag} a name such as {path.stem}{suffix}.")
 
 
-def _must_differ(out: Path, *inputs: Path) -> None:
+def _must_differ(out: Path, *inputs: Path, flag: str = "--out") -> None:
     """Refuse to write over what is read."""
     from napari_ctc.data.manifest import LABEL_FILES
 
@@ -303,5 +355,5 @@ def _must_differ(out: Path, *inputs: Path) -> None:
     places |= {path.absolute() / name for path in inputs for name in LABEL_FILES}
     if out.absolute() in places:
         raise CTCError(
-            f"{out} is what this reads, or holds its labels, and is not written over. Choose another --out."
+            f"{out} is what this reads, or holds its labels, and is not written over. Choose another {flag}."
         )

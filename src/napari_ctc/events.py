@@ -134,6 +134,23 @@ class EpochDone(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class FoldDone(Event):
+    """One fold of a cross-validation: trained, and its held-out specimens classified.
+
+    Parameters
+    ----------
+    fold, folds : int
+        The fold that ended, from 1, and how many there are.
+    scores : Scores
+        On the specimens that this fold held out, which its classifier never saw.
+    """
+
+    fold: int
+    folds: int
+    scores: Scores
+
+
+@dataclass(frozen=True, kw_only=True)
 class Classified(Event):
     """A batch of specimens now has predictions.
 

@@ -78,7 +78,7 @@ class Show:
 
     def __call__(self, event: Event) -> None:
         """Show one event."""
-        from napari_ctc.events import EpochDone, Planned, Said, Saved, Skipped, StepDone
+        from napari_ctc.events import EpochDone, FoldDone, Planned, Said, Saved, Skipped, StepDone
 
         say = self._bar.console.print
         if isinstance(event, (StepDone, EpochDone)):
@@ -112,6 +112,13 @@ class Show:
             say(
                 f"epoch {event.epoch}: loss {event.training_loss:.3f}, held out {event.validation_loss:.3f}; "
                 f"found {_escaped(recalls)}{mark}",
+                highlight=False,
+            )
+        elif isinstance(event, FoldDone):
+            scores = event.scores
+            say(
+                f"fold {event.fold} of {event.folds}: balanced accuracy {scores.balanced_accuracy:.3f} "
+                f"(guessing: {scores.chance:.3f})",
                 highlight=False,
             )
 

@@ -38,7 +38,7 @@ class Split:
     notes: tuple[str, ...] = ()
 
 
-def split(manifest: Manifest, fraction: float = 0.2, seed: int = 0) -> Split:
+def split(manifest: Manifest, fraction: float = 0.2, seed: int = 0, groups: Rows | None = None) -> Split:
     """Split the labelled specimens of a manifest.
 
     Rows that the manifest itself marks `train`, `validation` or `test` stay there; if it marks any as
@@ -50,6 +50,8 @@ def split(manifest: Manifest, fraction: float = 0.2, seed: int = 0) -> Split:
     fraction : float in (0, 1)
         The share of each class to hold out.
     seed : int
+    groups : (n,) integers, optional
+        The rows that are kept together have the same number; by default those of one source.
 
     Returns
     -------
@@ -65,7 +67,8 @@ def split(manifest: Manifest, fraction: float = 0.2, seed: int = 0) -> Split:
     fixed = free[marked[free] == "train"]
     if not len(movable):  # the manifest marks training and test alone: hold some of its training out
         movable, fixed = free, fixed[:0]
-    held, notes = _held_out(manifest.rows(movable), fraction, seed)
+    group = _groups_of_sources(manifest.rows(movable)) if groups is None else np.asarray(groups)[movable]
+    held, notes = _held_out(manifest.rows(movable), group, fraction, seed)
     validation = np.sort(movable[held])
     return Split(np.setdiff1d(free, validation), validation, notes)
 
@@ -86,21 +89,29 @@ def hold_out(manifest: Manifest, fraction: float = 0.2, seed: int = 0) -> Manife
     return Manifest(marked.table, marked.root, marked.layout, (*marked.notes, *dealt.notes))
 
 
-def _held_out(manifest: Manifest, fraction: float, seed: int) -> tuple[Rows, tuple[str, ...]]:
+def _groups_of_sources(manifest: Manifest) -> Rows:
+    """Give each source a number, and each specimen of unknown source one of its own."""
+    sources = manifest.table["source"].to_numpy()
+    if len(set(sources) - {""}) == 1 and (sources == "").any():
+        return np.arange(len(sources))  # whether the unknown ones are of the one known source, nobody can say
+    names = np.where(sources != "", sources, [f"\0{row}" for row in range(len(sources))])
+    group: Rows = np.unique(names, return_inverse=True)[1]
+    return group
+
+
+def _held_out(manifest: Manifest, group: Rows, fraction: float, seed: int) -> tuple[Rows, tuple[str, ...]]:
     classes = manifest.classes
     labels = manifest.labels(classes)
-    sources = manifest.table["source"].to_numpy()
-    known = sources != ""
     random = np.random.default_rng(seed)
-    if len(np.unique(sources[known])) < 2:
-        notes: tuple[str, ...] = ()
-        if known.all() and len(sources):
-            notes = (f"All specimens come from one source ({sources[0]}), so none could be held out whole.",)
-        return _by_class(labels, len(classes), fraction, random), notes
-    # A specimen of unknown source is a group of its own.
-    names = np.where(known, sources, [f"\0{row}" for row in range(len(sources))])
-    _, group = np.unique(names, return_inverse=True)
-    counts = np.zeros((group.max() + 1, len(classes)), dtype=np.int64)  # (sources, classes)
+    names, group = np.unique(group, return_inverse=True)
+    sources = set(manifest.table["source"]) - {""}
+    if len(names) == len(group):  # nothing is tied to anything
+        return _by_class(labels, len(classes), fraction, random), ()
+    if len(names) == 1:
+        one = f" ({next(iter(sources))})" if len(sources) == 1 else ""
+        note = f"All specimens come from one source{one}, so none could be held out whole."
+        return _by_class(labels, len(classes), fraction, random), (note,)
+    counts = np.zeros((len(names), len(classes)), dtype=np.int64)  # (sources, classes)
     np.add.at(counts, (group, labels), 1)
     outside = _choose_groups(counts, fraction, random)
     held = np.flatnonzero(outside[group])

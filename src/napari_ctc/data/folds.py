@@ -1,0 +1,193 @@
+"""Deal specimens into folds for cross-validation: each is held out once, together with its kin.
+
+Kin are the specimens of one source, and copies: the same pixels under whatever names. A classifier that has seen
+one of them has half seen the other, so a split between them promises too much. A single split is in `splits`.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ctc.data.splits import Rows, split
+from napari_ctc.errors import SettingsError
+
+if TYPE_CHECKING:
+    from napari_ctc.data.manifest import Manifest
+    from napari_ctc.data.splits import Split
+
+Texts = Sequence[str] | NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Folds:
+    """Rows of a manifest, dealt into folds.
+
+    Parameters
+    ----------
+    held : tuple of (n,) integers
+        The rows that each fold holds out, ascending: disjoint, and together all that are labelled and not marked
+        test.
+    notes : tuple of str
+        What could not be had, in sentences.
+    """
+
+    held: tuple[Rows, ...]
+    notes: tuple[str, ...] = ()
+
+
+def folds(manifest: Manifest, n: int = 5, seed: int = 0, digests: Texts = ()) -> Folds:
+    """Deal the labelled specimens of a manifest into folds of about equal size and equal shares of each class.
+
+    Parameters
+    ----------
+    manifest : Manifest
+        Unlabelled rows and rows marked `test` are in no fold; the marks `train` and `validation` are passed over,
+        since each specimen is held out once.
+    n : int
+        How many folds; fewer are made of fewer groups of kin.
+    seed : int
+    digests : (rows,) of str, optional
+        The digest of each specimen's pixels (`data.specimens.content_digest`), empty where it is not known.
+
+    Returns
+    -------
+    Folds
+
+    Raises
+    ------
+    SettingsError
+        If there are no two groups to deal.
+
+    Notes
+    -----
+    Groups of kin are the connected components of "of the same source" and "of the same pixels"; they are dealt by
+    scikit-learn's ``StratifiedGroupKFold``.
+    """
+    if n < 2:
+        raise SettingsError(f"Cross-validation needs at least 2 folds, and {n} was asked for. Choose 2 or more.")
+    table = manifest.table
+    used = np.flatnonzero(((table["label"] != "") & (table["split"] != "test")).to_numpy())
+    if len(used) < 2:
+        raise SettingsError(
+            f"{len(used)} specimens have a label and are not marked test, which is too few for folds. Label more."
+        )
+    part = manifest.rows(used)
+    pixels = np.asarray(digests, dtype=object)[used] if len(digests) else np.full(len(used), "", dtype=object)
+    group, notes = _groups(part.table["source"].to_numpy(dtype=object), pixels)
+    labels = part.labels(part.classes)
+    possible = min(int(group.max()) + 1, int(np.bincount(labels).max()))
+    if possible < 2:
+        raise SettingsError("No class has two specimens, so none could be learnt and found. Label more of each.")
+    if possible < n:
+        notes.append(
+            f"{possible} folds are made instead of {n}: there are no more groups of specimens that can be parted, "
+            f"or no class has more specimens."
+        )
+        n = possible
+    parts = [used[rows] for rows in _dealt(labels, group, n, seed)]
+    notes += _notes(part.classes, labels, group, len(parts))
+    largest = max(len(rows) for rows in parts)
+    if largest > 2 * len(used) / len(parts):
+        notes.append(
+            f"The folds are unequal: the largest holds {largest} of {len(used)} specimens, since those of one "
+            f"source, and copies, stay together."
+        )
+    return Folds(tuple(parts), tuple(notes))
+
+
+def hold_out_kin(manifest: Manifest, fraction: float, seed: int, digests: Texts = ()) -> Split:
+    """Split a manifest once, as `splits.split`, with copies kept together as well as sources.
+
+    Where all specimens are kin, copies alone are kept together.
+    """
+    pixels = np.asarray(digests, dtype=object) if len(digests) else np.full(len(manifest), "", dtype=object)
+    group = kin(manifest.table["source"].to_numpy(dtype=object), pixels)
+    if not group.any():
+        group = kin(pixels)
+    return split(manifest.with_column("split", [""] * len(manifest)), fraction, seed, group)
+
+
+def kin(*columns: NDArray[Any]) -> Rows:
+    """Give rows one number that an equal text in any column ties together, directly or through others.
+
+    Parameters
+    ----------
+    columns : (n,) text
+        An empty text ties nothing.
+
+    Returns
+    -------
+    (n,) integers, from 0
+    """
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    # Each row is joined to a node for its text in each column: rows with an equal text share that node.
+    rows = nodes = len(columns[0])
+    ends: list[tuple[Rows, Rows]] = []
+    for column in columns:
+        known = np.flatnonzero(column != "")
+        names, place = np.unique(column[known], return_inverse=True)
+        ends.append((known, nodes + place))
+        nodes += len(names)
+    start, end = (np.concatenate(side).astype(np.int32) for side in zip(*ends, strict=True))
+    graph = coo_array((np.ones(len(start), np.int8), (start, end)), shape=(nodes, nodes))
+    _, component = connected_components(graph, directed=False)
+    group: Rows = np.unique(component[:rows], return_inverse=True)[1]
+    return group
+
+
+def _groups(sources: NDArray[Any], pixels: NDArray[Any]) -> tuple[Rows, list[str]]:
+    """Group the kin; a single source is no reason to refuse, but one to say so."""
+    group = kin(sources, pixels)
+    if group.any():
+        return group, []
+    names = sorted(set(sources) - {""})
+    if len(names) > 1:
+        raise SettingsError(
+            f"Copies of the same specimens tie all {len(names)} sources together, so no fold can be kept apart "
+            f"from the others. Take the copies out of the manifest."
+        )
+    group = kin(pixels)
+    if not group.any():
+        raise SettingsError("All specimens hold the same pixels, so there is nothing to tell apart.")
+    return group, [
+        f"All specimens come from one source ({names[0]}), so its own specimens are held out: on another source a "
+        f"classifier may do worse."
+    ]
+
+
+def _dealt(labels: Rows, group: Rows, n: int, seed: int) -> list[Rows]:
+    """Deal groups into at most n folds, none of them empty."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    dealer = StratifiedGroupKFold(n, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class", category=UserWarning)
+        parts = [held for _, held in dealer.split(labels, labels, group)]
+    return [np.sort(held) for held in parts if len(held)]
+
+
+def _notes(classes: tuple[str, ...], labels: Rows, group: Rows, n: int) -> list[str]:
+    """Say which classes some fold has to do without."""
+    notes = []
+    for place, name in enumerate(classes):
+        groups = len(np.unique(group[labels == place]))
+        count = int((labels == place).sum())
+        if groups >= n:
+            continue
+        what = f"{count} specimens" if groups == count else f"{count} specimens in {groups} groups of kin"
+        if groups == 1:
+            notes.append(
+                f"All specimens of '{name}' ({count}) are of one source or copies: when they are held out, "
+                f"nothing is left to learn them from, and none can be found."
+            )
+        else:
+            notes.append(f"'{name}' has {what}, fewer than the {n} folds: some folds have none to find.")
+    return notes
