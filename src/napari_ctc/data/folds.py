@@ -79,7 +79,7 @@ def folds(manifest: Manifest, n: int = 5, seed: int = 0, digests: Texts = ()) ->
         )
     part = manifest.rows(used)
     pixels = np.asarray(digests, dtype=object)[used] if len(digests) else np.full(len(used), "", dtype=object)
-    group, notes = _groups(part.table["source"].to_numpy(dtype=object), pixels)
+    group, notes = _groups(part, pixels)
     labels = part.labels(part.classes)
     possible = min(int(group.max()) + 1, int(np.bincount(labels).max()))
     if possible < 2:
@@ -143,16 +143,21 @@ def kin(*columns: NDArray[Any]) -> Rows:
     return group
 
 
-def _groups(sources: NDArray[Any], pixels: NDArray[Any]) -> tuple[Rows, list[str]]:
+def _groups(manifest: Manifest, pixels: NDArray[Any]) -> tuple[Rows, list[str]]:
     """Group the kin; a single source is no reason to refuse, but one to say so."""
+    sources = manifest.table["source"].to_numpy(dtype=object)
     group = kin(sources, pixels)
     if group.any():
         return group, []
     names = sorted(set(sources) - {""})
     if len(names) > 1:
+        on = manifest.table["source"].groupby(pixels).transform("nunique").to_numpy()
+        tying = np.flatnonzero((pixels != "") & (on > 1))
+        first = tying[pixels[tying] == pixels[tying[0]]][:2]
         raise SettingsError(
-            f"Copies of the same specimens tie all {len(names)} sources together, so no fold can be kept apart "
-            f"from the others. Take the copies out of the manifest."
+            f"{len(tying):,} specimens have copies on other sources, and tie all {len(names)} sources together, so "
+            f"no fold can be kept apart. Take the copies out of the manifest, such as "
+            f"{' and '.join(manifest.keys[row] for row in first)}."
         )
     group = kin(pixels)
     if not group.any():
