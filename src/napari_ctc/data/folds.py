@@ -155,8 +155,8 @@ def _groups(manifest: Manifest, pixels: NDArray[Any]) -> tuple[Rows, list[str]]:
         tying = np.flatnonzero((pixels != "") & (on > 1))
         first = tying[pixels[tying] == pixels[tying[0]]][:2]
         raise SettingsError(
-            f"{len(tying):,} specimens have copies on other sources, and tie all {len(names)} sources together, so "
-            f"no fold can be kept apart. Take the copies out of the manifest, such as "
+            f"{len(tying):,} specimens have copies on other sources, and tie all {len(names)} sources together, "
+            f"so no fold can be kept apart. Take the copies out of the manifest, such as "
             f"{' and '.join(manifest.keys[row] for row in first)}."
         )
     group = kin(pixels)
