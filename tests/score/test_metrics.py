@@ -1,6 +1,8 @@
 """Scores agree with scikit-learn and with the published intervals."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -37,6 +39,14 @@ def test_scores_equal_those_of_scikit_learn(case):
 def test_the_interval_of_four_of_five_is_28_to_99_percent():
     scores = Scores(("leukocyte", "tumour cell"), np.array([[9, 1], [1, 4]]))
     assert scores.sentence(1) == "tumour cell: 4 of 5 found; 95 % interval 28 to 99 %"
+
+
+def test_an_interval_does_not_wait_for_the_second_that_scipy_stats_takes_to_load():
+    program = (
+        "import sys, numpy as np; from napari_ctc.score.metrics import Scores;"
+        "Scores(('a', 'b'), np.array([[5, 0], [1, 4]])).sentence(1); assert 'scipy.stats' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_intervals_reach_the_ends_when_all_or_none_are_found():

@@ -107,12 +107,13 @@ class Scores:
 
     @cached_property
     def _intervals(self) -> Floats:
-        from scipy.stats import beta
+        # Quantiles of the beta distribution; scipy.stats has them, too, and held the window up for a second to load.
+        from scipy.special import betaincinv
 
         found, counts = self.found.astype(float), self.counts.astype(float)
         missed = counts - found
-        low = np.where(found > 0, beta.ppf(0.025, np.maximum(found, 1), missed + 1), 0.0)
-        high = np.where(missed > 0, beta.ppf(0.975, found + 1, np.maximum(missed, 1)), 1.0)
+        low = np.where(found > 0, betaincinv(np.maximum(found, 1), missed + 1, 0.025), 0.0)
+        high = np.where(missed > 0, betaincinv(found + 1, np.maximum(missed, 1), 0.975), 1.0)
         ends = np.stack([low, high], axis=1)
         ends[counts == 0] = np.nan
         return ends
