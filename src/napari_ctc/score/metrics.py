@@ -107,7 +107,7 @@ class Scores:
 
     @cached_property
     def _intervals(self) -> Floats:
-        # Quantiles of the beta distribution; scipy.stats has them, too, and held the window up for a second to load.
+        # Quantiles of the beta distribution. scipy.stats has them, too, but loading it held the window up for 1 s.
         from scipy.special import betaincinv
 
         found, counts = self.found.astype(float), self.counts.astype(float)
