@@ -104,6 +104,7 @@ def one_case(folder: Path, size: int, busy: int, arguments: argparse.Namespace) 
         "p99_of_all_due_ms": statistics.median(one["p99_of_all_due_ms"] for one in windows),
         "most_ms_from_click": max(one["most_ms_from_click"] for one in windows),
         "p99_ms_before_training": statistics.median(one["p99_ms_before_training"] for one in windows),
+        "window_core_share": statistics.median(one["window_core_share"] for one in windows),
         "images_per_second": statistics.median(rates),
         "plain_images_per_second": statistics.median(plain),
         "part_of_plain_rate": statistics.median(here / there for here, there in zip(rates, plain, strict=True)),
@@ -140,8 +141,8 @@ def sentence(case: dict) -> str:
         f"{case['size']} px, {beside}: late by {case['p50_ms']:.1f} ms (median), {case['p99_ms']:.1f} (p99, goal "
         f"{P99_GOAL:.0f}), {case['most_ms']:.0f} (most, goal {MOST_GOAL:.0f}), "
         f"{case['p99_ms_before_training']:.1f} (p99 before training), {case['most_ms_from_click']:.0f} (most from "
-        f"the click on); {here:.0f} images a second, {there:.0f} without a window: ratio "
-        f"{case['part_of_plain_rate']:.2f}"
+        f"the click on); the window's thread used {case['window_core_share']:.0%} of a core; {here:.0f} images a "
+        f"second, {there:.0f} without a window: ratio {case['part_of_plain_rate']:.2f}"
     )
 
 
@@ -229,10 +230,11 @@ def in_window(arguments: argparse.Namespace) -> None:
     live_until(lambda: not QThreadPool.globalInstance().activeThreadCount(), rest=2.0)
 
     ticks: list[float] = []
+    worked: list[float] = []  # seconds of processor time of the window's thread, at each tick
     timer = QTimer()
     timer.setTimerType(Qt.TimerType.PreciseTimer)
     timer.setInterval(round(1000 * TICK))
-    timer.timeout.connect(lambda: ticks.append(time.perf_counter()))
+    timer.timeout.connect(lambda: (worked.append(time.thread_time()), ticks.append(time.perf_counter())))
     timer.start()
     blame = Blame(ticks) if arguments.blame else None
     live_until(lambda: len(ticks) * TICK > 3)  # the window at rest
@@ -244,8 +246,10 @@ def in_window(arguments: argparse.Namespace) -> None:
         blame.tell(stamped.steps[0][0], stamped.steps[-1][0])
     at = np.array(ticks)
     begin, end = stamped.steps[0][0], stamped.steps[-1][0]
+    within = np.flatnonzero((at >= begin) & (at <= end))[[0, -1]]
     found = {
         "images_per_second": stamped.rate(),
+        "window_core_share": float(np.diff(np.array(worked)[within])[0] / np.diff(at[within])[0]),
         "late_ms": late(at, begin, end).tolist(),
         "p99_of_all_due_ms": float(np.percentile(late_of_all_due(late(at, begin, end)), 99)),
         "most_ms_from_click": float(late(at, clicked, end).max()),
