@@ -19,6 +19,14 @@ class ManifestError(CTCError, ValueError):
     """A table of specimens that cannot be used; the message names the line."""
 
 
+class JournalError(CTCError):
+    """A label that could not be put on the disk, or a step of labelling that is not possible."""
+
+
+class LockedError(JournalError):
+    """A table that another window is labelling; the message says who."""
+
+
 class SettingsError(CTCError, ValueError):
     """Settings that cannot work, alone or with these specimens."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
@@ -29,20 +30,41 @@ SPLITS = {
 
 def read_rows(path: Path) -> tuple[list[tuple[int, list[str]]], list[str] | None]:
     """Read the cells of a CSV with their line numbers, and its header where it has one."""
+    return rows_of(path, text_of(path, read_content(path)))
+
+
+def read_content(path: Path) -> bytes:
+    """Read a table's bytes."""
     try:
-        text = path.read_text("utf-8-sig")
+        return path.read_bytes()
     except FileNotFoundError:
         raise ManifestError(f"{path} does not exist. Choose a manifest (.csv) or a folder of specimens.") from None
-    except UnicodeDecodeError:
-        raise ManifestError(f"{path.name} is not a text file in UTF-8. Save the table as 'CSV UTF-8'.") from None
     except OSError as problem:
         raise ManifestError(f"{path.name} cannot be read: {problem.strerror}. Check its rights.") from problem
+
+
+def text_of(path: Path, content: bytes) -> str:
+    """Decode a table, each line end as it stands."""
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        raise ManifestError(f"{path.name} is not a text file in UTF-8. Save the table as 'CSV UTF-8'.") from None
     if "\0" in text:
         raise ManifestError(f"{path.name} is not a text file: it holds zero bytes. Choose a manifest (.csv).")
-    first = text.strip().partition("\n")[0]
-    delimiter = max(",;\t", key=first.count)
+    return text
+
+
+def delimiter_of(text: str) -> str:
+    """Tell what separates the cells, by the first line that holds anything."""
+    first = re.split(r"[\r\n]", text.strip(), maxsplit=1)[0]
+    return max(",;\t", key=first.count)
+
+
+def rows_of(path: Path, text: str) -> tuple[list[tuple[int, list[str]]], list[str] | None]:
+    """Split a table's text into cells with their line numbers, and its header where it has one."""
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
-        reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
+        reader = csv.reader(io.StringIO(text), delimiter=delimiter_of(text), strict=True)
         rows = [(reader.line_num, [cell.strip() for cell in row]) for row in reader if any(map(str.strip, row))]
     except csv.Error as problem:
         raise ManifestError(
@@ -78,7 +100,7 @@ def checked_table(
         if len(cells) != len(names) and not (header is None and len(cells) == 1):
             raise ManifestError(f"{where}: {len(cells)} columns where {len(names)} were expected.")
         row = {name: cells[place] if place < len(cells) else "" for name, place in places.items()}
-        key, label = _checked_key(row["path"], where).removeprefix(home), row.get("label", "")
+        key, label = checked_key(row["path"], where).removeprefix(home), row.get("label", "")
         if key in seen:
             earlier, other = seen[key]
             if label != other:
@@ -113,7 +135,8 @@ def checked_table(
     return pd.DataFrame(values, columns=list(COLUMNS), dtype="str"), notes
 
 
-def _checked_key(text: str, where: str) -> str:
+def checked_key(text: str, where: str) -> str:
+    """Check the cell that names a specimen, and give its key with forward slashes."""
     if not text:
         raise ManifestError(f"{where}: the path is empty. Name the specimen's file.")
     key = text.replace("\\", "/") if "\\" in text and "/" not in text else text
