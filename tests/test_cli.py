@@ -16,6 +16,7 @@ import pytest
 from napari_ctc.cli import FINDINGS, GOOD, STOPPED, WRONG, _main
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions
+from napari_ctc.learn.classifier import read_card
 
 
 @pytest.fixture(scope="module")
@@ -149,6 +150,15 @@ def test_wrong_input_gets_one_sentence_and_code_2(arguments, sentence, tmp_path,
     assert sentence in said
     assert said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+def test_training_goes_on_from_a_classifier_and_resumes(way, tmp_path, capsys):
+    manifest, first = str(way / "set/manifest.csv"), str(way / "model.safetensors")
+    out = tmp_path / "second.safetensors"
+    assert _main(["train", manifest, "--out", str(out), "--resume"]) == WRONG
+    assert "no unfinished run to resume" in capsys.readouterr().err
+    assert _main(["train", manifest, "--out", str(out), "--from", first, "--epochs", "1"]) == GOOD
+    assert read_card(out)["parent"] == read_card(first)["digest"]
 
 
 def test_an_unknown_table_format_is_refused_before_anything_is_read(way, capsys):

@@ -72,6 +72,8 @@ def train(
     *,
     out: Path,
     validation: Path | None = None,
+    start: Annotated[Path | None, Parameter(name="--from")] = None,
+    resume: Annotated[bool, Parameter(negative=())] = False,
     settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings(),
 ) -> int:
     """Train a classifier on labelled specimens.
@@ -84,11 +86,16 @@ def train(
         Where to save the classifier (.safetensors).
     validation
         A manifest or folder to hold out; without one, a share of the specimens is held out.
+    start
+        A classifier to go on from, with the same classes or some added.
+    resume
+        Go on with the run to the same --out that was stopped or killed.
     settings
         The settings of the run.
     """
     from napari_ctc.data.manifest import Manifest
     from napari_ctc.data.specimens import Layout
+    from napari_ctc.learn.classifier import load_classifier
     from napari_ctc.learn.training import train as train_job
 
     layout = Layout(settings.channels, settings.channel_axis)
@@ -96,13 +103,14 @@ def train(
     specimens = Manifest.open(manifest, layout, subfolders="label")
     held = Manifest.open(validation, layout, subfolders="label") if validation else None
     show = Show()
-    classifier = drive(train_job(specimens, settings, out, held), show)
+    begin = load_classifier(start) if start else None
+    classifier = drive(train_job(specimens, settings, out, held, start=begin, resume=resume), show)
     print(
         f"Saved {show.saved}: {classifier.settings.network}, {len(classifier.classes)} classes, "
         f"{classifier.short}."
     )
     if classifier.stopped:
-        print("Training was stopped; the file holds what it had learnt.")
+        print("Training was stopped; the file holds what it had learnt. Go on with --resume.")
         return STOPPED
     return FINDINGS if show.skipped else GOOD
 

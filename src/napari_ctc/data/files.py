@@ -13,11 +13,17 @@ from napari_ctc.errors import CTCError
 
 
 @contextmanager
-def replacing(path: Path) -> Iterator[Path]:
+def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
     """Give a temporary name in the same folder, and rename it to `path` when the block ends well.
 
     The file is on the disk before it gets its name, so that a crash leaves the old file or the new one, never
     a part of either.
+
+    Parameters
+    ----------
+    path : Path
+    durable : bool
+        Wait for the disk, so that even a power cut leaves one whole file. A killed program needs no waiting.
 
     Raises
     ------
@@ -36,8 +42,9 @@ def replacing(path: Path) -> Iterator[Path]:
     temporary = Path(name)
     try:
         yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
+        if durable:
+            with temporary.open("rb+") as file:
+                os.fsync(file.fileno())
         # mkstemp makes files for their owner alone; give this one the rights that any new file has.
         mask = os.umask(0)
         os.umask(mask)

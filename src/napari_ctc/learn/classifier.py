@@ -59,6 +59,7 @@ class Card(BaseModel):
     training_digests: tuple[str, ...] = ()
     loss_prior: tuple[float, ...] = ()
     versions: dict[str, str] = {}
+    parent: str = ""
     created: str = ""
     stopped: bool = False
     digest: str = ""
@@ -88,6 +89,8 @@ class Classifier:
         The class proportions that the loss pretends.
     versions : dict
         Of the software that trained it.
+    parent : str
+        Digest of the classifier whose weights the training began with; empty for new weights.
     created : str
         ISO date and time.
     stopped : bool
@@ -108,6 +111,7 @@ class Classifier:
     training_digests: tuple[str, ...] = field(default=(), repr=False)
     loss_prior: tuple[float, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict, repr=False)
+    parent: str = ""
     created: str = ""
     stopped: bool = False
     digest: str = ""
@@ -168,6 +172,7 @@ class Classifier:
             "training_digests": self.training_digests,
             "loss_prior": self.loss_prior,
             "versions": self.versions,
+            "parent": self.parent,
             "created": self.created,
             "stopped": self.stopped,
         }

@@ -17,7 +17,7 @@ HELD_OUT = "validation specimens"
 CHOSE = "validation specimens, which chose the epoch"
 
 
-def finished(run: Run) -> Classifier:
+def finished(run: Run, start: Classifier | None = None) -> Classifier:
     """Make the classifier of the epoch that was kept.
 
     Raises
@@ -53,7 +53,8 @@ def finished(run: Run) -> Classifier:
             **run.kept_scores.as_dict(),
         },
         counts=counts,
-        training_digests=data.digests,
+        training_digests=tuple(sorted({*data.digests, *(start.training_digests if start else ())})),
+        parent=run.parent,
         loss_prior=run.prior,
         versions=_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -58,8 +58,18 @@ class Data:
     constant: tuple[int, ...]
 
 
-def read_data(deal: Deal, settings: TrainSettings, channel_names: tuple[str, ...]) -> Job[Data]:
+def read_data(
+    deal: Deal, settings: TrainSettings, channel_names: tuple[str, ...], canvas: Canvas | None = None
+) -> Job[Data]:
     """Read and measure the specimens of a run; those that cannot be read are left out.
+
+    Parameters
+    ----------
+    deal : Deal
+    settings : TrainSettings
+    channel_names : tuple of str
+    canvas : Canvas, optional
+        Sizes and scaling to use, instead of those that suit these specimens.
 
     Raises
     ------
@@ -73,7 +83,7 @@ def read_data(deal: Deal, settings: TrainSettings, channel_names: tuple[str, ...
     good = np.array([one is not None for one in contents])
     yield from _require(deal, truth, is_training, good)
     sides = [max(one.height, one.width) for one, use in zip(contents, is_training, strict=True) if one and use]
-    native, size = choose_sizes(sides, settings)
+    native, size = (canvas.native, canvas.size) if canvas else choose_sizes(sides, settings)
     yield Said(text=_size_sentence(native, size))
     yield Said(text=f"Reading {int(good.sum()):,} specimens.")
     dtype = np.result_type(*{one.dtype for one in contents if one})
@@ -94,7 +104,7 @@ def read_data(deal: Deal, settings: TrainSettings, channel_names: tuple[str, ...
             warning=True,
         )
     sd[sd == 0] = 1
-    canvas = Canvas(native, size, tuple(moments.mean.tolist()), tuple(sd.tolist()))
+    canvas = canvas or Canvas(native, size, tuple(moments.mean.tolist()), tuple(sd.tolist()))
     return Data(
         pool=pool,
         keys=keys,

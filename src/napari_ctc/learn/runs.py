@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from napari_ctc.events import StepDone
 from napari_ctc.learn.batches import Batch
+from napari_ctc.learn.classifier import Classifier
+from napari_ctc.learn.continuing import adopt
 from napari_ctc.learn.devices import choose_device, choose_precision
 from napari_ctc.learn.losses import WEIGHTINGS, class_weights, loss_prior, score_shifts
 from napari_ctc.learn.networks import NETWORKS
@@ -59,16 +61,27 @@ class Run:
     ended: int = 0  # epochs so far
     stopped: bool = False
     averaged: nn.Module | None = None
+    parent: str = ""  # digest of the classifier that the run began from
     kept_loss: float = math.inf
     kept_epoch: int = 0
     kept_weights: dict[str, Tensor] = field(default_factory=dict)
     kept_scores: Scores | None = None
 
     @classmethod
-    def begin(cls, deal: Deal, data: Data, settings: TrainSettings, channels: tuple[str, ...], loss: Loss) -> Run:
-        """Build the network and all that a run needs."""
+    def begin(
+        cls,
+        deal: Deal,
+        data: Data,
+        settings: TrainSettings,
+        channels: tuple[str, ...],
+        loss: Loss,
+        start: Classifier | None = None,
+    ) -> Run:
+        """Build the network, with new weights or those of `start`, and all that a run needs."""
         device = choose_device(settings.device)
         network = _build(settings, len(channels), len(deal.classes), data.canvas.size)
+        if start is not None:
+            adopt(network, start, deal.classes)
         in_memory_format(network.to(device), torch.channels_last)
         steps, epochs = choose_steps(len(data.training), settings)
         counts = np.bincount(data.truth[data.training], minlength=len(deal.classes))
@@ -88,6 +101,7 @@ class Run:
             shifts=score_shifts(counts, settings.weighting),
             prior=loss_prior(counts, settings.weighting),
             shown=read_proportions(settings.proportions, deal.classes, counts),
+            parent=start.digest if start else "",
             averaged=copy.deepcopy(network).eval().requires_grad_(False) if settings.averaging else None,
             sentinel=Sentinel(
                 len(deal.classes), settings.learning_rate, tuple(channels[one] for one in data.constant)
@@ -108,6 +122,11 @@ class Run:
         """How far the run is, from 0 to 1: by steps or by the time budget, whichever is further."""
         by_time = (monotonic() - self.started) / (60 * self.settings.minutes) if self.settings.minutes else 0.0
         return min(max(self.step / (self.epochs * self.steps), by_time), 1.0)
+
+    @property
+    def continued(self) -> bool:
+        """Whether the run began from a classifier, whose weights are no longer at chance."""
+        return bool(self.parent)
 
     @property
     def over(self) -> bool:

@@ -22,7 +22,9 @@ from napari_ctc.errors import SettingsError, Stopped, StoppedEarlyError, Trainin
 from napari_ctc.events import EpochDone, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.augment import draw_changes
 from napari_ctc.learn.batches import Batch, ahead
+from napari_ctc.learn.checkpoints import Keeper, checkpoint_path, read_state, restore
 from napari_ctc.learn.classifier import Classifier
+from napari_ctc.learn.continuing import check_fit, following
 from napari_ctc.learn.finishing import finished
 from napari_ctc.learn.losses import weighted_cross_entropy
 from napari_ctc.learn.planning import (
@@ -43,6 +45,9 @@ __all__ = ["check_settings", "plan", "train"]
 
 Rows = NDArray[np.int64]
 
+UNFINISHED = (
+    "An unfinished run is here ({}), and this one replaces it. To go on with it instead, stop now and resume it."
+)
 TOO_EARLY = "Training was stopped before its first epoch ended, so there is no classifier."
 
 
@@ -53,6 +58,8 @@ def train(
     validation: Manifest | None = None,
     channel_names: tuple[str, ...] | None = None,
     *,
+    start: Classifier | None = None,
+    resume: bool = False,
     loss: Loss = weighted_cross_entropy,
 ) -> Job[Classifier]:
     """Train a classifier.
@@ -68,6 +75,11 @@ def train(
     validation : Manifest, optional
         Specimens to hold out, instead of a part of `manifest`.
     channel_names : tuple of str, optional
+    start : Classifier, optional
+        Begin with its weights, network, size and scaling; its classes must be among those of the specimens.
+    resume : bool
+        Go on with a run that was killed or stopped, from the checkpoint beside `out`
+        (``NAME.checkpoint.safetensors``). Needs the same specimens and settings.
     loss : callable
         ``loss(scores, truth, weights)``; others than the default are for tests of the sentinel.
 
@@ -90,17 +102,30 @@ def train(
     """
     if out is not None:
         out = checked_out(out)
+    keeper = Keeper(checkpoint_path(out) if out is not None else None)
+    if resume:
+        _check_resumable(keeper)
+    if start is not None:
+        settings = following(start, settings)
     deal = deal_out(manifest, settings, validation)
     layout = with_layout(manifest, settings).layout
     settings = _resolved(settings, layout.channels, layout.axis)
-    names = _checked_names(channel_names, layout.channels)
+    if start is not None:
+        check_fit(start, deal.classes, layout.channels)
+    names = _checked_names(channel_names or (start.channels if start else None), layout.channels)
     try:
+        if not resume and keeper.path is not None and keeper.path.exists():
+            yield Said(text=UNFINISHED.format(keeper.path.name), warning=True)
         yield from (Said(text=note, warning=True) for note in deal.notes)
         yield planned(deal, settings)
-        data = yield from read_data(deal, settings, names)
+        data = yield from read_data(deal, settings, names, start.canvas if start else None)
+        run = Run.begin(deal, data, settings, names, loss, start)
+        if resume and keeper.path is not None:
+            restore(run, keeper.path)
+            yield Said(text=f"Going on after epoch {run.ended} of {run.epochs}.")
     except Stopped:
         raise StoppedEarlyError(TOO_EARLY) from None
-    classifier = yield from _fit(Run.begin(deal, data, settings, names, loss))
+    classifier = yield from _fit(run, keeper, start)
     if out is not None:
         if classifier.stopped and out.exists():
             out = beside(out)
@@ -108,6 +133,8 @@ def train(
                 text=f"The run was stopped, so the older file stays; its result is in {out.name}.", warning=True
             )
         classifier.save(out)
+        if not classifier.stopped:
+            keeper.forget()
         try:
             yield Saved(path=out)
         except Stopped:
@@ -122,6 +149,13 @@ def checked_out(out: Path | str) -> Path:
         raise SettingsError(f"{out.name} should end in .safetensors. Save as {out.stem}.safetensors.")
     check_writable(out)
     return out
+
+
+def _check_resumable(keeper: Keeper) -> None:
+    """Refuse to resume where there is no unfinished run, before anything is read."""
+    if keeper.path is None:
+        raise SettingsError("Resuming needs the file that the unfinished run was to save to. Name it with 'out'.")
+    read_state(keeper.path)
 
 
 def _resolved(settings: TrainSettings, channels: int, axis: str) -> TrainSettings:
@@ -143,19 +177,21 @@ def _checked_names(names: tuple[str, ...] | None, channels: int) -> tuple[str, .
 # ----------------------------------------------------------------------------------------- the epochs
 
 
-def _fit(run: Run) -> Job[Classifier]:
+def _fit(run: Run, keeper: Keeper, start: Classifier | None) -> Job[Classifier]:
     """Run the epochs; a stop ends them early."""
     try:
         while not run.over:
             training_loss = yield from _epoch(run)
-            yield from _check(run, training_loss)
+            checked = yield from _check(run, training_loss)
+            keeper.keep(run)
+            yield checked
     except Stopped:
         run.stopped = True
         if not run.ended:
             raise StoppedEarlyError(TOO_EARLY) from None
     finally:
         run.release()
-    return finished(run)
+    return finished(run, start)
 
 
 def _epoch(run: Run) -> Job[float]:
@@ -201,7 +237,7 @@ def _learn(run: Run, batch: Batch, weights: Tensor, shifts: Tensor) -> float:
         pixels, truth = run.input_of(batch)
         loss = run.loss(run.scores_of(pixels) + shifts, truth, weights)
         value = float(loss.detach())
-        if run.step == 0:
+        if run.step == 0 and not run.continued:
             run.sentinel.check_start(value, run.chance(batch.rows))
         run.sentinel.check_step(value, run.step + 1)
         for group in run.optimiser.param_groups:
@@ -218,7 +254,7 @@ def _skipped(run: Run, batch: Batch) -> Iterator[Event]:
         yield Skipped(path=run.data.keys[row], reason=reason)
 
 
-def _check(run: Run, training_loss: float) -> Job[None]:
+def _check(run: Run, training_loss: float) -> Job[EpochDone]:
     """Score the validation specimens, and keep the weights."""
     run.steady.eval()
     every, truth = [], []
@@ -240,7 +276,7 @@ def _check(run: Run, training_loss: float) -> Job[None]:
     scores_now = score(known, predicted, run.deal.classes)
     run.ended += 1
     kept = run.keep(value, scores_now)
-    yield EpochDone(
+    return EpochDone(
         done=min(run.done, run.total),
         total=run.total,
         epoch=run.ended,
