@@ -257,7 +257,7 @@ def cross_validate(
         print(f"Saved {json}.")
     if found.stopped:
         return STOPPED
-    return FINDINGS if found.predictions.failed or show.skipped else GOOD
+    return FINDINGS if found.failures or found.predictions.failed or show.skipped else GOOD
 
 
 @app.command

@@ -16,7 +16,7 @@ from napari_ctc.apply.inference import classify
 from napari_ctc.data.folds import folds
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions, columns
-from napari_ctc.errors import CTCError, PredictionsError, SettingsError, Stopped, StoppedEarlyError
+from napari_ctc.errors import CTCError, PredictionsError, SettingsError, Stopped, StoppedEarlyError, TrainingError
 from napari_ctc.events import Classified, EpochDone, FoldDone, Said, Skipped, run
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
@@ -190,6 +190,36 @@ def test_a_stop_keeps_the_whole_folds_and_an_older_table(tmp_path):
     assert "1 of 3 folds" in found.sentences()[-1]
     assert out.read_text() == "older"
     assert len(Predictions.read(tmp_path / "out.stopped.csv")) == len(found.predictions)
+
+
+def test_a_fold_whose_training_fails_leaves_the_others(tmp_path, monkeypatch):
+    manifest = write_specimens(tmp_path)
+    calls = []
+
+    def failing(*arguments, **more):
+        calls.append(arguments)
+        if len(calls) == 2:
+            raise TrainingError("The loss is not a finite number.")
+        return (yield from train(*arguments, **more))
+
+    monkeypatch.setattr(crossval, "train", failing)
+    events = []
+    found = run(cross_validate(manifest, QUICK, tmp_path / "out.csv", folds=3), events.append)
+    assert not found.stopped
+    assert found.failures == ("The loss is not a finite number.",)
+    assert len(found.folds) == 2
+    assert len(found.predictions) == found.scores.confusion.sum() < 24
+    assert "2 of 3 folds" in found.sentences()[-1]
+    assert any("Fold 2 failed" in event.text for event in events if isinstance(event, Said) and event.warning)
+
+    monkeypatch.setattr(crossval, "train", lambda *_, **__: failing_always())
+    with pytest.raises(TrainingError, match="never"):
+        run(cross_validate(manifest, QUICK, folds=3))
+
+
+def failing_always():
+    yield Said(text="Reading.")
+    raise TrainingError("It never works.")
 
 
 @pytest.mark.parametrize("kind", [Said, EpochDone])

@@ -21,11 +21,18 @@ from napari_ctc.apply.inference import classify
 from napari_ctc.data.digests import read_digests
 from napari_ctc.data.files import beside, check_writable
 from napari_ctc.data.folds import folds as deal_folds
-from napari_ctc.data.folds import hold_out_kin
+from napari_ctc.data.folds import hold_out_kin, without_copies
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import WRITERS
 from napari_ctc.data.splits import Rows
-from napari_ctc.errors import ManifestError, PredictionsError, SettingsError, Stopped, StoppedEarlyError
+from napari_ctc.errors import (
+    ManifestError,
+    PredictionsError,
+    SettingsError,
+    Stopped,
+    StoppedEarlyError,
+    TrainingError,
+)
 from napari_ctc.events import FoldDone, Job, Said, Saved
 from napari_ctc.learn.planning import check_settings, with_layout
 from napari_ctc.learn.training import train
@@ -69,7 +76,8 @@ def cross_validate(
         Of each fold's training, so a time budget is for one fold.
     out : path, optional
         Where to write the predictions: .csv or .parquet, the whole file or none. An older table there is replaced
-        only by a finished one; a stopped job then writes beside it, to ``NAME.stopped.csv``.
+        only by a whole one; a job that was stopped, or lost a fold, then writes beside it, to
+        ``NAME.stopped.csv``.
     folds : int, 2 or more
     channel_names : tuple of str, optional
 
@@ -83,7 +91,8 @@ def cross_validate(
     Returns
     -------
     CrossValidation
-        With the folds that ended, marked `stopped`, when a person stopped it.
+        With the folds that ended, marked `stopped`, when a person stopped it. A fold whose training failed is
+        among its `failures`.
 
     Raises
     ------
@@ -93,6 +102,8 @@ def cross_validate(
         If `out` ends in no known format.
     StoppedEarlyError
         If it was stopped before the first fold ended.
+    TrainingError
+        If every fold's training failed.
     """
     if out is not None:
         out = _checked_out(Path(out))
@@ -106,17 +117,28 @@ def cross_validate(
     except Stopped:
         raise StoppedEarlyError(TOO_EARLY) from None
     ended: list[FoldResult] = []
+    failed: list[TrainingError] = []
+    stopped = True
     with suppress(Stopped):
         for number, fold in enumerate(plan.folds, 1):
             whole.begin_fold(number, len(plan.folds))
-            result = yield from _one_fold(used, fold, settings, channel_names, whole)
+            try:
+                result = yield from _one_fold(used, fold, settings, channel_names, whole)
+            except StoppedEarlyError:
+                raise Stopped from None
+            except TrainingError as problem:  # what the other folds say is worth having
+                failed.append(problem)
+                yield whole.shown(Said(text=f"Fold {number} failed. {problem}", warning=True))
+                continue
             ended.append(result)
             yield whole.shown(FoldDone(fold=number, folds=len(plan.folds), scores=result.scores))
+        stopped = False
     if not ended:
-        raise StoppedEarlyError(TOO_EARLY)
-    found = assembled(ended, used, len(plan.folds), plan.notes)
+        raise StoppedEarlyError(TOO_EARLY) if stopped else failed[0]
+    failures = tuple(str(problem) for problem in failed)
+    found = replace(assembled(ended, used, len(plan.folds), plan.notes, stopped), failures=failures)
     if out is not None:
-        if found.stopped and out.exists():
+        if len(found.folds) < found.planned and out.exists():
             out = beside(out)
         found.predictions.write(out)
         with suppress(Stopped):  # too late: all is done
@@ -155,7 +177,7 @@ def _planned(used: Manifest, settings: TrainSettings, n: int, whole: Whole) -> J
     notes = [*_copies(part, known), *dealt.notes]
     planned = []
     for number, held in enumerate(dealt.held, 1):
-        others = np.setdiff1d(np.arange(len(part)), held)
+        others = without_copies(np.setdiff1d(np.arange(len(part)), held), held, known)
         learnt, left_out = _learnable(part.rows(others))
         if left_out:
             names = ", ".join(f"'{name}'" for name in left_out)

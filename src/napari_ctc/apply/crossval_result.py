@@ -58,6 +58,8 @@ class CrossValidation:
         What could not be had, in sentences.
     stopped : bool
         Whether a person stopped it before the last fold.
+    failures : tuple of str
+        Why the training of a fold failed; its specimens have no row.
     """
 
     scores: Scores
@@ -66,6 +68,7 @@ class CrossValidation:
     planned: int
     notes: tuple[str, ...] = ()
     stopped: bool = False
+    failures: tuple[str, ...] = ()
 
     @property
     def spread(self) -> tuple[float, float]:
@@ -77,7 +80,7 @@ class CrossValidation:
         """Say what was found: a line a class, the balanced figures, accuracy, and the folds."""
         scores, (least, most) = self.scores, self.spread
         each = ", ".join(f"{one.balanced_accuracy:.3f}" for one in self.folds)
-        ended = f"{len(self.folds)} of {self.planned}" if self.stopped else f"{len(self.folds)}"
+        ended = f"{len(self.folds)} of {self.planned}" if len(self.folds) < self.planned else f"{len(self.folds)}"
         return [
             *(scores.sentence(place) for place in range(len(scores.classes))),
             f"Balanced accuracy {scores.balanced_accuracy:.3f} (guessing: {scores.chance:.3f}), "
@@ -96,6 +99,7 @@ class CrossValidation:
             "unreadable": self.predictions.failed,
             "classifiers": list(dict.fromkeys(self.predictions.table["classifier"])),
             "notes": list(self.notes),
+            "failures": list(self.failures),
         }
 
     def write(self, path: str | Path) -> None:
@@ -112,7 +116,7 @@ def scored(table: pd.DataFrame, classes: Sequence[str]) -> Scores:
 
 
 def assembled(
-    ended: Sequence[FoldResult], manifest: Manifest, planned: int, notes: Sequence[str]
+    ended: Sequence[FoldResult], manifest: Manifest, planned: int, notes: Sequence[str], stopped: bool
 ) -> CrossValidation:
     """Put the folds that ended together, rows in the order of the manifest."""
     classes = manifest.classes
@@ -125,7 +129,6 @@ def assembled(
         tables.append(table.assign(**dict.fromkeys(unknown, zero)))
     order = np.argsort(np.concatenate([one.held for one in ended]))
     table = typed(pd.concat(tables, ignore_index=True)[columns(classes)].iloc[order], classes)
-    stopped = len(ended) < planned
     predictions = Predictions(table, manifest.root, classes, stopped)
     scores = tuple(one.scores for one in ended)
     return CrossValidation(scored(table, classes), scores, predictions, planned, tuple(notes), stopped)

@@ -1,14 +1,16 @@
 """Deal specimens into folds for cross-validation: each is held out once, together with its kin.
 
 Kin are the specimens of one source, and copies: the same pixels under whatever names. A classifier that has seen
-one of them has half seen the other, so a split between them promises too much. A single split is in `splits`.
+one of them has half seen the other, so a split between them promises too much. Where copies tie most sources
+together, sources alone are kept whole, and copies of what is held out must be left out of the training
+(`without_copies`). A single split is in `splits`.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -67,7 +69,8 @@ def folds(manifest: Manifest, n: int = 5, seed: int = 0, digests: Texts = ()) ->
     Notes
     -----
     Groups of kin are the connected components of "of the same source" and "of the same pixels"; they are dealt by
-    scikit-learn's ``StratifiedGroupKFold``.
+    scikit-learn's ``StratifiedGroupKFold``. Where one such group would hold more than half of the specimens, and
+    no source does, the groups are the sources: take `without_copies` of what is then trained on.
     """
     if n < 2:
         raise SettingsError(f"Cross-validation needs at least 2 folds, and {n} was asked for. Choose 2 or more.")
@@ -104,13 +107,27 @@ def folds(manifest: Manifest, n: int = 5, seed: int = 0, digests: Texts = ()) ->
 def hold_out_kin(manifest: Manifest, fraction: float, seed: int, digests: Texts = ()) -> Split:
     """Split a manifest once, as `splits.split`, with copies kept together as well as sources.
 
-    Where all specimens are kin, copies alone are kept together.
+    A copy that cannot be kept with its like is left out of the training side; it is in neither part.
     """
     pixels = np.asarray(digests, dtype=object) if len(digests) else np.full(len(manifest), "", dtype=object)
-    group = kin(manifest.table["source"].to_numpy(dtype=object), pixels)
-    if not group.any():
-        group = kin(pixels)
-    return split(manifest.with_column("split", [""] * len(manifest)), fraction, seed, group)
+    group, _ = _groups(manifest, pixels)
+    dealt = split(manifest.with_column("split", [""] * len(manifest)), fraction, seed, group)
+    return replace(dealt, train=without_copies(dealt.train, dealt.validation, pixels))
+
+
+def without_copies(rows: Rows, held: Rows, digests: NDArray[Any]) -> Rows:
+    """Leave those out of `rows` that have the pixels of one of `held`.
+
+    Parameters
+    ----------
+    rows, held : (n,) integers
+        Rows of a manifest.
+    digests : (rows of the manifest,) of str
+        Empty where it is not known.
+    """
+    copies = np.isin(digests[rows].astype(str), digests[held].astype(str)) & (digests[rows] != "")
+    kept: Rows = rows[~copies]
+    return kept
 
 
 def kin(*columns: NDArray[Any]) -> Rows:
@@ -144,28 +161,32 @@ def kin(*columns: NDArray[Any]) -> Rows:
 
 
 def _groups(manifest: Manifest, pixels: NDArray[Any]) -> tuple[Rows, list[str]]:
-    """Group the kin; a single source is no reason to refuse, but one to say so."""
+    """Group the kin; copies that tie too much together, or a single source, are no reason to refuse."""
     sources = manifest.table["source"].to_numpy(dtype=object)
-    group = kin(sources, pixels)
+    group, by_source = kin(sources, pixels), kin(sources)
+    names = set(sources) - {""}
+    on = manifest.table["source"].where(sources != "").groupby(pixels).transform("nunique").to_numpy()
+    tying = np.flatnonzero((pixels != "") & (sources != "") & (on > 1))
+    if len(tying) and _largest(group) > len(group) / 2 >= _largest(by_source):
+        first = tying[pixels[tying] == pixels[tying[0]]][:2]
+        return by_source, [
+            f"{len(tying):,} specimens have copies on other sources, which tie most of the {len(names)} sources "
+            f"together, for instance {' and '.join(manifest.keys[row] for row in first)}. Sources are held out "
+            f"whole, and copies of what is held out are left out of the training."
+        ]
     if group.any():
         return group, []
-    names = sorted(set(sources) - {""})
-    if len(names) > 1:
-        on = manifest.table["source"].groupby(pixels).transform("nunique").to_numpy()
-        tying = np.flatnonzero((pixels != "") & (on > 1))
-        first = tying[pixels[tying] == pixels[tying[0]]][:2]
-        raise SettingsError(
-            f"{len(tying):,} specimens have copies on other sources, and tie all {len(names)} sources together, "
-            f"so no fold can be kept apart. Take the copies out of the manifest, such as "
-            f"{' and '.join(manifest.keys[row] for row in first)}."
-        )
     group = kin(pixels)
     if not group.any():
         raise SettingsError("All specimens hold the same pixels, so there is nothing to tell apart.")
     return group, [
-        f"All specimens come from one source ({names[0]}), so its own specimens are held out: on another source a "
-        f"classifier may do worse."
+        f"All specimens come from one source ({', '.join(names)}), so its own specimens are held out: on another "
+        f"source a classifier may do worse."
     ]
+
+
+def _largest(group: Rows) -> int:
+    return int(np.bincount(group).max())
 
 
 def _dealt(labels: Rows, group: Rows, n: int, seed: int) -> list[Rows]:
