@@ -11,6 +11,9 @@ from __future__ import annotations
 import argparse
 import csv
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +24,7 @@ from sklearn.model_selection import StratifiedKFold
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
 from napari_ctc.events import run
+from napari_ctc.learn import networks
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.training import train
 from napari_ctc.score.calibration import called, log_posterior
@@ -43,9 +47,36 @@ VARIANTS: dict[str, dict[str, object]] = {
     "half the rate": {"learning_rate": 0.001},
     "twice the rate": {"learning_rate": 0.004},
     "decay 0.05": {"weight_decay": 0.05},
+    "norm momentum 0.02": {},
+    "half the width": {},
+    "fine stem": {},
+    "coarse stem": {},
 }
 WEIGHTINGS = list(VARIANTS)[:5]
 MEASURES = ["balanced_accuracy", "macro_f1", "balanced_probable", "f1_probable", "balanced_turns", "f1_turns"]
+
+
+@contextmanager
+def other_network(variant: str) -> Iterator[None]:
+    """Train with another `compact` for a while."""
+    compact = networks.compact
+    widths = (16, 32, 64, 128) if variant == "half the width" else networks.WIDTHS
+    stems = {"fine stem": ((3, 1),) * 3, "coarse stem": ((5, 2), (7, 4), (7, 4))}.get(variant, networks.STEMS)
+
+    def build(channels: int, classes: int, size: int) -> torch.nn.Module:
+        network = compact(channels, classes, size, widths, stems)
+        if variant == "norm momentum 0.02":
+            for one in network.modules():
+                if isinstance(one, torch.nn.BatchNorm2d):
+                    one.momentum = 0.02
+        return network
+
+    before = networks.NETWORKS["compact"]
+    networks.NETWORKS["compact"] = replace(before, build=build)
+    try:
+        yield
+    finally:
+        networks.NETWORKS["compact"] = before
 
 
 def main() -> None:
@@ -92,7 +123,8 @@ def measure(arguments: argparse.Namespace) -> None:
             for variant in arguments.variants.split(","):
                 if (variant, seed, fold) in done:
                     continue
-                row = one_training(chosen, training, test, VARIANTS[variant], arguments, seed, thinned)
+                with other_network(variant):
+                    row = one_training(chosen, training, test, VARIANTS[variant], arguments, seed, thinned)
                 row = {"variant": variant, "seed": seed, "fold": fold, **row}
                 fresh = not arguments.out.exists()
                 with arguments.out.open("a", newline="") as file:
