@@ -213,10 +213,10 @@ def test_a_failure_before_the_first_event_reaches_the_person(listener, qtbot, no
 
 def test_the_activity_area_shows_how_far_a_job_is_and_forgets_it(listener, qtbot):
     before = set(progress._all_instances)
-    listener.go(count_to(20, pause=0.02))
-    qtbot.waitUntil(lambda: len(listener.heard) > 15, timeout=TIME)
+    listener.go(count_to(80, pause=0.02))
+    qtbot.waitUntil(lambda: len(listener.heard) > 75, timeout=TIME)
     (bar,) = set(progress._all_instances) - before
-    assert bar.total == 20
+    assert bar.total == 80
     assert bar.n > 5
     assert bar.desc.startswith("A test job")
     qtbot.waitUntil(lambda: listener.usable, timeout=TIME)

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from napari_ctc.events import Job
 
-_SECONDS_BETWEEN_STEPS = 0.03  # the window repaints no faster, so steps in between are not sent to it
-_SECONDS_BETWEEN_REPAINTS = 0.1
+_SECONDS_BETWEEN_STEPS = 0.1  # a person reads no faster, so steps in between are not sent to the window
+_SECONDS_BETWEEN_REPAINTS = 1.0  # of the activity area, which takes more of the window's time than a dock's own bar
 
 
 def start(
