@@ -74,7 +74,8 @@ class TrainSettings(BaseModel):
     )
     augment: bool = Field(
         True,
-        description="Show each training specimen turned, flipped, shifted, brighter or darker at random.",
+        description="Show each training specimen turned, flipped, shifted, brighter or darker, and noisier, at "
+        "random.",
     )
     channel_dropout: float = Field(
         0.0,

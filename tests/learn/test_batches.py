@@ -18,6 +18,8 @@ def still(n=1, channels=4, **other) -> Changes:
         "shift": np.zeros((n, 2), int),
         "gain": np.ones((n, channels)),
         "offset": np.zeros((n, channels)),
+        "noise": np.zeros((n, channels)),
+        "window": np.zeros(n, int),
     }
     return Changes(**(values | other))
 
@@ -85,6 +87,47 @@ def test_gain_and_offset_change_each_channel_after_scaling():
     changes = still(channels=2, gain=np.array([[1.1, 0.9]]), offset=np.array([[0.0, 0.05]]))
     result = canvas.to_input(values, CPU, changes)
     np.testing.assert_allclose(result[0, :, 0, 0].numpy(), [2.2, 0.95], rtol=1e-5)
+
+
+def test_noise_has_the_spread_that_was_drawn_for_each_specimen_and_channel():
+    values = np.full((2, 64, 64, 3), 30, np.uint16)
+    canvas = Canvas(64, 64, (10.0, 20.0, 30.0), (10.0, 10.0, 5.0))
+    noise = np.array([[0.1, 0.0, 0.02], [0.05, 0.1, 0.0]])
+    quiet = canvas.to_input(values, CPU, still(2, 3))
+    noisy = canvas.to_input(values, CPU, still(2, 3, noise=noise, window=np.array([3, 900_000])))
+    added = (noisy - quiet).numpy()
+    np.testing.assert_allclose(added.std(axis=(2, 3)), noise, rtol=0.05)
+    assert (np.abs(added.mean(axis=(2, 3))) <= noise / 10).all()
+    assert abs(np.corrcoef(added[0, 0].ravel(), added[1, 0].ravel())[0, 1]) < 0.1
+    assert abs(np.corrcoef(added[0, 0].ravel(), added[0, 2].ravel())[0, 1]) < 0.1
+    assert noisy.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_what_is_drawn_is_bounded_and_follows_from_the_seed():
+    first, again = (draw_changes(np.random.default_rng([4, 2]), 500, 64, 4, 0.3) for _ in range(2))
+    for part in ("turn", "flip", "shift", "gain", "offset", "noise", "window"):
+        assert (getattr(first, part) == getattr(again, part)).all()
+    assert first.noise.min() == 0 and 0.09 < first.noise.max() <= 0.1
+    assert len(np.unique(first.noise[first.noise > 0])) > 1000  # each specimen and channel has its own
+    values = np.random.default_rng(0).integers(0, 99, (500, 24, 24, 4)).astype(np.uint8)
+    canvas = Canvas(24, 24, (40.0,) * 4, (20.0,) * 4)
+    assert torch.equal(canvas.to_input(values, CPU, first), canvas.to_input(values, CPU, again))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f8"])
+def test_channel_dropout_leaves_out_one_channel_and_never_all(dtype):
+    changes = draw_changes(np.random.default_rng(0), 400, 24, 2, dropout=0.3)
+    values = np.random.default_rng(1).integers(0, 99, (400, 24, 24, 2)).astype(dtype)
+    pixels = Canvas(24, 24, (40.0, 50.0), (20.0, 30.0)).to_input(values, CPU, changes)
+    blank = (pixels == 0).all(dim=(2, 3)).numpy()  # at the channel's mean everywhere
+    assert set(blank.sum(axis=1).tolist()) == {0, 1}
+    assert 0.25 < blank.any(axis=1).mean() < 0.35
+    assert blank.any(axis=0).all()  # any channel may be the one
+
+
+def test_a_specimen_of_one_channel_keeps_it():
+    changes = draw_changes(np.random.default_rng(0), 200, 24, 1, dropout=0.5)
+    assert (changes.gain > 0).all()
 
 
 def test_mean_and_spread_equal_those_of_all_pixels_at_once():

@@ -22,7 +22,7 @@ from napari_ctc.learn.classifier import load_classifier
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 
-SETTINGS = TrainSettings(epochs=6, precision="float32", device="cpu")
+SETTINGS = TrainSettings(epochs=6, precision="float32", device="cpu", channel_dropout=0.2)
 
 KILLED = """
 import sys, torch

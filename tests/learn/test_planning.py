@@ -58,6 +58,11 @@ def test_a_batch_larger_than_the_set_is_refused(tmp_path):
     assert "larger than the training set of 14" in refusal(table(tmp_path, a=9, b=9), batch_size=15)
 
 
+def test_channel_dropout_without_augmentation_is_refused(tmp_path):
+    told = refusal(table(tmp_path, a=9, b=9), channel_dropout=0.2, augment=False)
+    assert "channel dropout is 0.2, but 'augment' is off" in told
+
+
 def test_labels_given_by_a_classifier_are_refused_unless_accepted(tmp_path):
     manifest = table(tmp_path, a=9, b=9).with_column("by", ["classifier"] * 3 + ["person"] * 15)
     assert "3 of the 18 labels were given by a classifier" in refusal(manifest)

@@ -1,22 +1,31 @@
-"""Show specimens turned, flipped and shifted without changing a pixel's value, and brighter or darker.
+"""Show specimens turned, flipped and shifted, brighter or darker and noisier, or with a stain gone.
 
-Geometry is exact and works on integers before they reach the device; gain and offset come after scaling and
-cost nothing there, since the scaling multiplies and adds anyway.
+Geometry is exact: it works on integers before they reach the device, and changes no pixel's value. Gain and offset
+come after scaling and cost nothing there, since the scaling multiplies and adds anyway; a channel that is left out
+has a gain of zero. Noise is cut from one table of normal numbers: new ones took a third of a training step.
+
+Nothing is made larger or smaller: a tumour cell is told partly by its size, and a network that saw each specimen
+at several scales would learn to pass over it.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from napari_ctc.data.formats import Array
 
 GAIN = 0.1  # gains from 0.9 to 1.1
 OFFSET = 0.1  # in standard deviations of the channel
+NOISE = 0.1  # standard deviation of the noise, up to so many of the channel
 SHIFT = 16  # up to 1/16 of the side
+WINDOWS = 2**20  # places in the table of noise at which a specimen's may begin
 
 _PIXELS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
 
@@ -30,8 +39,11 @@ class Changes:
     turn, flip : (B,) bool, (B, 2) bool
         Swap rows and columns; then flip rows, columns. Together the eight turns and reflections of a square.
     shift : (B, 2) integers, pixels
-    gain, offset : (B, C) float64
-        Gain dimensionless; offset in standard deviations of the channel.
+    gain, offset, noise : (B, C) float64
+        Gain dimensionless; offset, and the standard deviation of the noise, in standard deviations of the channel.
+        All three are 0 for a channel that is left out: it then has the channel's mean everywhere.
+    window : (B,) integers
+        Where in the table of noise each specimen's begins.
     """
 
     turn: NDArray[np.bool_]
@@ -39,19 +51,17 @@ class Changes:
     shift: NDArray[np.int64]
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
+    noise: NDArray[np.float64]
+    window: NDArray[np.int64]
 
     def of(self, places: NDArray[np.int64]) -> Changes:
         """Give the changes of some specimens of the batch."""
-        return Changes(
-            self.turn[places],
-            self.flip[places],
-            self.shift[places],
-            self.gain[places],
-            self.offset[places],
-        )
+        return Changes(**{part.name: getattr(self, part.name)[places] for part in fields(self)})
 
 
-def draw_changes(random: np.random.Generator, specimens: int, side: int, channels: int) -> Changes:
+def draw_changes(
+    random: np.random.Generator, specimens: int, side: int, channels: int, dropout: float = 0.0
+) -> Changes:
     """Draw the changes of a batch at random.
 
     Parameters
@@ -59,15 +69,25 @@ def draw_changes(random: np.random.Generator, specimens: int, side: int, channel
     random : numpy.random.Generator
     specimens, channels : int
     side : int, pixels
+    dropout : float
+        Share of the specimens that are shown with one channel left out; none where there is only one.
     """
     most = side // SHIFT
-    return Changes(
+    changes = Changes(
         turn=random.random(specimens) < 0.5,
         flip=random.random((specimens, 2)) < 0.5,
         shift=random.integers(-most, most + 1, (specimens, 2)),
         gain=1 + random.uniform(-GAIN, GAIN, (specimens, channels)),
         offset=random.uniform(-OFFSET, OFFSET, (specimens, channels)),
+        noise=random.uniform(0, NOISE, (specimens, channels)),
+        window=random.integers(WINDOWS, size=specimens),
     )
+    if channels > 1:
+        failed = np.flatnonzero(random.random(specimens) < dropout)
+        stain = random.integers(channels, size=len(failed))
+        for values in (changes.gain, changes.offset, changes.noise):
+            values[failed, stain] = 0
+    return changes
 
 
 def moved(specimens: Array, changes: Changes) -> Array:
@@ -109,3 +129,34 @@ def _shift(image: NDArray[Any], out: NDArray[Any], down: int, right: int) -> Non
     out[bottom:, left:end] = out[bottom - 1, left:end]
     out[:, :left] = out[:, left : left + 1]
     out[:, end:] = out[:, end - 1 : end]
+
+
+# ----------------------------------------------------------------------------------------------- noise
+
+
+def add_noise(pixels: Tensor, changes: Changes) -> None:
+    """Add each specimen's noise to its scaled pixels, in place.
+
+    Parameters
+    ----------
+    pixels : (B, C, side, side) float32
+        On any device; fastest in channels-last memory order.
+    changes : Changes
+    """
+    _, channels, side, _ = pixels.shape
+    count = side * side * channels
+    table = _noise(count, pixels.device)
+    spread = torch.from_numpy(changes.noise.astype(np.float32)).to(pixels.device)  # (B, C)
+    for one, start, sd in zip(pixels.permute(0, 2, 3, 1), changes.window.tolist(), spread, strict=True):
+        one.addcmul_(table[start : start + count].view(side, side, channels), sd)
+
+
+@lru_cache(maxsize=2)
+def _noise(count: int, device: torch.device) -> Tensor:
+    """Draw the table of noise, alike for every run: which part of it a specimen gets is drawn for each."""
+    return torch.randn(WINDOWS + count, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(device)
+
+
+def forget_noise() -> None:
+    """Give back the memory of the table of noise."""
+    _noise.cache_clear()

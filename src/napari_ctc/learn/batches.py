@@ -21,7 +21,7 @@ from torch import Tensor
 
 from napari_ctc.data.formats import Array
 from napari_ctc.errors import SpecimenError
-from napari_ctc.learn.augment import Changes, moved
+from napari_ctc.learn.augment import Changes, add_noise, moved
 
 T = TypeVar("T")
 Floats = NDArray[np.float64]
@@ -77,7 +77,7 @@ class Canvas:
         batch : (B, native, native, C) array
         device : torch.device
         changes : Changes, optional
-            Whose gains and offsets are applied.
+            Whose gains, offsets and noise are applied.
 
         Returns
         -------
@@ -100,6 +100,8 @@ class Canvas:
             pixels = F.interpolate(
                 pixels, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False
             )
+        if changes is not None:
+            add_noise(pixels, changes)
         return pixels  # (B, C, size, size)
 
 

@@ -113,6 +113,7 @@ def deal_out(manifest: Manifest, settings: TrainSettings, validation: Manifest |
     SettingsError
     """
     _check_network(settings)
+    _check_augmentation(settings)
     choose_device(settings.device)
     manifest = with_layout(manifest, settings)
     marks = manifest.table["split"].to_numpy()
@@ -196,6 +197,14 @@ def _check_network(settings: TrainSettings) -> None:
         raise SettingsError(
             f"The network '{settings.network}' needs specimens of at least {network.smallest} pixels; the size "
             f"is set to {settings.size}. Set it to {network.smallest} or more, or to 0 to have it chosen."
+        )
+
+
+def _check_augmentation(settings: TrainSettings) -> None:
+    if settings.channel_dropout and not settings.augment:
+        raise SettingsError(
+            f"The channel dropout is {settings.channel_dropout:g}, but 'augment' is off, so no specimen would be "
+            f"changed. Turn 'augment' on, or set the channel dropout to 0."
         )
 
 

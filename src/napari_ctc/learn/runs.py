@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_ctc.events import StepDone
+from napari_ctc.learn.augment import forget_noise
 from napari_ctc.learn.batches import Batch
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import adopt
@@ -226,6 +227,7 @@ class Run:
         self.optimiser.zero_grad(set_to_none=True)
         self.optimiser.state.clear()
         self.network.to("cpu")
+        forget_noise()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
 
