@@ -261,6 +261,45 @@ def cross_validate(
 
 
 @app.command
+def pack(
+    inputs: Annotated[list[Path], Parameter(consume_multiple=True)],
+    /,
+    *,
+    out: Path,
+    channels: int = 4,
+    channel_axis: ChannelAxis = "auto",
+) -> int:
+    """Put many specimens of one size into one file, which is listed, copied and read much faster.
+
+    The same command again goes on with a pack that was stopped or killed.
+
+    Parameters
+    ----------
+    inputs
+        A folder, a manifest (.csv), or specimen files.
+    out
+        The stack to write (.npy); its manifest gets the same name with .csv.
+    channels
+        Number of channels of each specimen.
+    channel_axis
+        Where the channels stand in the files: 'first', 'last', or 'auto' to find out.
+    """
+    from napari_ctc.data.manifest import Manifest
+    from napari_ctc.data.packing import pack as pack_job
+    from napari_ctc.data.specimens import Layout
+
+    specimens = Manifest.open(inputs[0] if len(inputs) == 1 else inputs, Layout(channels, channel_axis))
+    packed = drive(pack_job(specimens, out))
+    if packed.stopped:
+        print(f"Stopped with {packed.specimens:,} specimens packed. The same command goes on from there.")
+        return STOPPED
+    print(f"Saved {packed.path}: {packed.specimens:,} specimens; {packed.manifest.name} says which.")
+    if packed.left_out:
+        print(f"{packed.left_out:,} were left out; the reasons are above.")
+    return FINDINGS if packed.left_out else GOOD
+
+
+@app.command
 def export_labels(
     predictions: Path,
     /,
