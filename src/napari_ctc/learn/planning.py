@@ -21,7 +21,10 @@ from napari_ctc.settings import TrainSettings
 Rows = NDArray[np.int64]
 
 LARGEST_CHOSEN = 224  # pixels; larger specimens are brought down to it unless a size is set
-STEPS = 450  # about so many make a run when the number of epochs is not set
+SHOWN = 400_000  # specimens of up to 128 pixels, shown in some ten minutes: the most, if the epochs are not set
+    400_000  # specimens of up to 128 pixels that a run shows at most, if the epochs are not set: some ten minutes
+)
+FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
 FEW = 10  # specimens of a class, below which its recall says little
 
 
@@ -176,11 +179,28 @@ def choose_sizes(sides: Sequence[int] | Rows, settings: TrainSettings) -> tuple[
     return (size if size == rounded else native), size
 
 
-def choose_steps(specimens: int, settings: TrainSettings) -> tuple[int, int]:
-    """Choose how many steps an epoch has and how many epochs there are."""
+def choose_steps(specimens: int, size: int, settings: TrainSettings) -> tuple[int, int]:
+    """Choose how many steps an epoch has and how many epochs there are.
+
+    Parameters
+    ----------
+    specimens : int
+    size : int, pixels
+        Side of the network's input: a large specimen costs more, so fewer are shown.
+    settings : TrainSettings
+
+    Returns
+    -------
+    steps, epochs : int
+
+    Notes
+    -----
+    Long schedules pay: docs/benchmarks.md has the comparison.
+    """
     batch = settings.batch_size or min(32, max(4, specimens // 8))
     steps = -(-specimens // min(batch, specimens))
-    return steps, settings.epochs or int(np.clip(round(STEPS / steps), 8, 60))
+    shown = SHOWN * min((128 / size) ** 2, 1)
+    return steps, settings.epochs or int(np.clip(round(shown / specimens), FEWEST_EPOCHS, MOST_EPOCHS))
 
 
 # ------------------------------------------------------------------------------------------ refusals

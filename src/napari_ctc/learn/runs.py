@@ -84,7 +84,7 @@ class Run:
         if start is not None:
             adopt(network, start, deal.classes)
         in_memory_format(network.to(device), torch.channels_last)
-        steps, epochs = choose_steps(len(data.training), settings)
+        steps, epochs = choose_steps(len(data.training), data.canvas.size, settings)
         counts = np.bincount(data.truth[data.training], minlength=len(deal.classes))
         if settings.label_smoothing:
             loss = partial(loss, smoothing=settings.label_smoothing)  # type: ignore[call-arg]
