@@ -22,8 +22,6 @@ Rows = NDArray[np.int64]
 
 LARGEST_CHOSEN = 224  # pixels; larger specimens are brought down to it unless a size is set
 SHOWN = 400_000  # specimens of up to 128 pixels, shown in some ten minutes: the most, if the epochs are not set
-    400_000  # specimens of up to 128 pixels that a run shows at most, if the epochs are not set: some ten minutes
-)
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
 FEW = 10  # specimens of a class, below which its recall says little
 
