@@ -6,6 +6,7 @@ is what the next one will read. No file is touched here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
@@ -13,6 +14,8 @@ from typing import Any, Literal
 from napari_ctc.data.labels import Label, LabelTable
 
 Entry = Mapping[str, Any]
+
+_COLOUR = re.compile("#[0-9A-Fa-f]{6}")
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,8 @@ class History:
         The highest number of a step.
     listed : tuple of str
         The classes in the order that a person gave them.
+    colours : dict of str to str
+        The colours of classes, as ``#rrggbb``, where somebody chose them.
     done, undone : list of Step
         What can be undone and redone, the next one last.
     """
@@ -111,6 +116,7 @@ class History:
         self.folded = ""
         self.last = 0
         self.listed: tuple[str, ...] = ()
+        self.colours: dict[str, str] = {}
         self.done: list[Step] = []
         self.undone: list[Step] = []
 
@@ -209,6 +215,8 @@ class History:
         step = Step(_number(entry["step"]), changes, renamed=(old, new), classes=classes, was_classes=was)
         self._begin(step)
         self.listed = classes
+        if old in self.colours:
+            self.colours.setdefault(new, self.colours[old])
         for change in changes:
             self._set(change)
 
@@ -220,6 +228,11 @@ class History:
 
     def _take_classes(self, entry: Entry) -> None:
         self.listed = _texts(entry["classes"])
+        self.colours |= {
+            name: colour
+            for name, colour in dict(entry.get("colours", {})).items()
+            if _COLOUR.fullmatch(_text(colour))
+        }
 
     def _take_folded(self, entry: Entry) -> None:
         self.folded = _text(entry["sha256"])

@@ -198,9 +198,17 @@ class Journal:
         self._write([{"entry": "renamed", **step, "classes": after, "was_classes": list(classes)}])
         return tuple(self.history.done[-1].changes)
 
-    def set_classes(self, names: Sequence[str]) -> None:
-        """Say which classes there are and in which order; one in use that is left out stays, at the end."""
-        self._write([{"entry": "classes", "classes": [self._class(name) for name in names]}])
+    def set_classes(self, names: Sequence[str], colours: Mapping[str, str] | None = None) -> None:
+        """Say which classes there are and in which order; one in use that is left out stays, at the end.
+
+        Parameters
+        ----------
+        names : sequence of str
+        colours : mapping of names to ``#rrggbb``, optional
+            What is left out keeps its colour.
+        """
+        entry: dict[str, Any] = {"entry": "classes", "classes": [self._class(name) for name in names]}
+        self._write([entry | ({"colours": dict(colours)} if colours else {})])
 
     def _give(
         self,

@@ -48,12 +48,15 @@ class Manifest:
         Channels of the specimens.
     notes : tuple of str
         Sentences worth telling the person who opened it.
+    file : Path or None
+        The CSV that it was read from, or that gave a folder its labels.
     """
 
     table: pd.DataFrame
     root: Path
     layout: Layout = Layout()
     notes: tuple[str, ...] = ()
+    file: Path | None = None
 
     # ------------------------------------------------------------------------------------- making one
 
@@ -101,7 +104,7 @@ class Manifest:
         path = Path(path)
         rows, header = read_rows(path)
         table, notes = checked_table(path, rows, header)
-        return cls(table, path.parent.absolute(), layout, notes)
+        return cls(table, path.parent.absolute(), layout, notes, path.absolute())
 
     @classmethod
     def from_folder(
@@ -175,6 +178,11 @@ class Manifest:
     def keys(self) -> list[str]:
         """The specimens' keys, in order."""
         return list(self.table["path"])
+
+    @property
+    def labels_file(self) -> Path:
+        """The table that labels of these specimens belong in; it need not exist."""
+        return self.file or self.root.absolute() / LABEL_FILES[0]
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -321,4 +329,4 @@ def _with_labels_of(manifest: Manifest, labels: Manifest, name: str) -> Manifest
     notes = (*manifest.notes, *labels.notes)
     if missing:
         notes = (*notes, f"{name} names {missing} specimens that are not in the folder; they are left out.")
-    return replace(manifest, table=columns.astype("str"), notes=notes)
+    return replace(manifest, table=columns.astype("str"), notes=notes, file=manifest.root / name)

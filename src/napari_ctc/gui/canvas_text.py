@@ -61,7 +61,9 @@ def caption(session: Session, index: int) -> str:
     elif rows.predicted[index] != NOT_KNOWN:
         stale = "  (stale)" if status is Status.STALE else ""
         lines.append(f"{session.classes[rows.predicted[index]]}  {rows.probability[index]:.2f}{stale}")
-    if rows.label[index] != NOT_KNOWN:
+    if rows.unsure[index]:
+        lines.append("label: unsure")
+    elif rows.label[index] != NOT_KNOWN:
         lines.append(f"label: {session.classes[rows.label[index]]}")
     return "\n".join(lines)
 

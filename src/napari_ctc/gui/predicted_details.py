@@ -9,7 +9,6 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_ctc.gui.colours import class_colour
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 
 if TYPE_CHECKING:
@@ -30,11 +29,15 @@ class ProbabilityBars(QWidget):
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.classes: tuple[str, ...] = ()
         self.probabilities: NDArray[np.float32] = np.zeros(0, np.float32)
+        self.colours: tuple[str, ...] = ()
 
-    def show_probabilities(self, classes: tuple[str, ...], probabilities: NDArray[np.float32]) -> None:
+    def show_probabilities(
+        self, classes: tuple[str, ...], probabilities: NDArray[np.float32], colours: tuple[str, ...]
+    ) -> None:
         """Show what is given; nothing where there are no numbers."""
         known = len(probabilities) > 0 and bool(np.isfinite(probabilities).all())
         self.classes = classes if known else ()
+        self.colours = colours
         self.probabilities = probabilities if known else probabilities[:0]
         self.setAccessibleDescription(
             ", ".join(f"{name} {p:.3f}" for name, p in zip(self.classes, self.probabilities, strict=True))
@@ -70,7 +73,7 @@ class ProbabilityBars(QWidget):
             shown = name if fits else metrics.elidedText(name, Qt.TextElideMode.ElideRight, name_width)
             painter.drawText(QRectF(_INDENT, top, name_width, height), Qt.AlignmentFlag.AlignVCenter, shown)
             painter.fillRect(QRectF(start, top + 4, room, height - 8), trough)
-            painter.fillRect(QRectF(start, top + 4, room * p, height - 8), QColor(class_colour(place)))
+            painter.fillRect(QRectF(start, top + 4, room * p, height - 8), QColor(self.colours[place]))
             where = QRectF(start + room + 4, top, number_width + 6, height)
             painter.drawText(where, Qt.AlignmentFlag.AlignVCenter | Qt.AlignmentFlag.AlignRight, f"{p:.3f}")
         painter.end()
@@ -108,7 +111,7 @@ class Details(QScrollArea):
         session = self._session
         if not 0 <= index < len(session):
             self._title.setText("Select a specimen to see the probability of each class.")
-            self._bars.show_probabilities((), np.zeros(0, np.float32))
+            self._bars.show_probabilities((), np.zeros(0, np.float32), ())
             self._facts.setText("")
             return
         rows = session.rows
@@ -116,10 +119,12 @@ class Details(QScrollArea):
         classes = session.classes[: rows.probabilities.shape[1]]
         status = Status(session.status[index])
         shown = rows.probabilities[index] if status is Status.CURRENT else np.zeros(0, np.float32)
-        self._bars.show_probabilities(classes, shown)
+        self._bars.show_probabilities(classes, shown, tuple(map(session.colour, classes)))
         reason = session.reason(index, status)
         facts = [f"Not classified. {reason}" if status is Status.FAILED else reason]
-        if rows.label[index] != NOT_KNOWN:
+        if rows.unsure[index]:
+            facts.append("A person looked at it and was unsure.")
+        elif rows.label[index] != NOT_KNOWN:
             facts.append(f"A person labelled it {session.classes[rows.label[index]]}.")
         if status is Status.STALE:
             said, p = session.classes[rows.predicted[index]], rows.probability[index]

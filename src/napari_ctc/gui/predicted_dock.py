@@ -28,6 +28,8 @@ from qtpy.QtWidgets import (
 from napari_ctc.gui.background import Background
 from napari_ctc.gui.canvas_text import CanvasText
 from napari_ctc.gui.jobs import close_with_dock
+from napari_ctc.gui.keys import LabelKeys
+from napari_ctc.gui.labelling import Labelling
 from napari_ctc.gui.opening import OpenButtons
 from napari_ctc.gui.predicted_details import Details
 from napari_ctc.gui.predicted_export import ExportMenu
@@ -38,7 +40,7 @@ from napari_ctc.gui.session import session_of
 
 if TYPE_CHECKING:
     import napari.viewer
-    from qtpy.QtGui import QCloseEvent, QShowEvent
+    from qtpy.QtGui import QCloseEvent, QHideEvent, QShowEvent
 
     from napari_ctc.data.predictions import Predictions
 
@@ -67,13 +69,16 @@ class PredictedDock(QWidget):
         self._settle.setSingleShot(True)
         self._settle.setInterval(_SETTLE_MS)
         self._settle.timeout.connect(self._rearrange)
+        self.labelling = Labelling(self.session, self)
         self._build()
+        self.keys = LabelKeys(self.session, self.labelling, self.table, self._viewer.window._qt_window)  # noqa: SLF001
         self.background = Background(self.session, self)
         self.background.progressed.connect(self._show_progress)
         self.background.failed.connect(self._say)
         self.session.specimens_changed.connect(self._specimens_changed)
         self.session.classifier_changed.connect(self._classifier_changed)
         self.session.predictions_changed.connect(self._predictions_changed)
+        self.session.labels_changed.connect(self._labels_changed)
         self.session.current_changed.connect(self._current_changed)
         self._specimens_changed()
 
@@ -124,7 +129,7 @@ class PredictedDock(QWidget):
         layout = QVBoxLayout(page)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
-        self.strip = ClassStrip(self._viewer, self.session, page)
+        self.strip = ClassStrip(self._viewer, self.session, self.labelling, page)
         layout.addWidget(self.strip)
         layout.addLayout(self._build_tools(page))
         layout.addWidget(split, 1)
@@ -187,6 +192,14 @@ class PredictedDock(QWidget):
         if not self._settle.isActive():
             self._settle.start()
 
+    def _labels_changed(self, _indices: object) -> None:
+        """Show labels where they stand: no row moves away under the hand of the person who labels."""
+        if self._filter_names != self.session.classes:
+            self._classes_changed()
+        self.model.refresh()
+        self.strip.refresh()
+        self._show_current()
+
     def _rearrange(self) -> None:
         self._settle.stop()
         self.model.rearrange()
@@ -207,6 +220,7 @@ class PredictedDock(QWidget):
         self._canvas_text.show()
 
     def _classes_changed(self) -> None:
+        self._filter_names = self.session.classes
         chosen = self.filter_class.currentData()
         self.filter_class.blockSignals(True)
         self.filter_class.clear()
@@ -261,9 +275,16 @@ class PredictedDock(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Move below the canvas when shown for the first time; napari opens every dock at the right."""
         super().showEvent(event)
+        self.keys.switch(True)
         if not self._placed:
             self._placed = True
             QTimer.singleShot(0, self._place)
+
+    def hideEvent(self, event: QHideEvent) -> None:
+        """Give the keys back while nobody sees what they do."""
+        super().hideEvent(event)
+        if not event.spontaneous():
+            self.keys.switch(False)
 
     def _place(self) -> None:
         dock = self.parentWidget()
@@ -280,6 +301,7 @@ class PredictedDock(QWidget):
         """Look at the files when the window gets the focus; end with the dock."""
         if event.type() == QEvent.Type.WindowActivate and hasattr(self, "background"):
             self.background.look()
+            self.labelling.look()
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._leave()
         close_with_dock(self, event)
@@ -297,9 +319,12 @@ class PredictedDock(QWidget):
             (session.specimens_changed, self._specimens_changed),
             (session.classifier_changed, self._classifier_changed),
             (session.predictions_changed, self._predictions_changed),
+            (session.labels_changed, self._labels_changed),
             (session.current_changed, self._current_changed),
         ):
             signal.disconnect(slot, missing_ok=True)
+        self.keys.leave()
+        self.labelling.leave()
         self.background.leave()
         self._canvas_text.give_back()
 

@@ -1,54 +1,100 @@
-"""The strip above the table: the classes with their counts, and whose predictions these are."""
+"""The strip above the table: classes with keys and counts, whose predictions these are, where labels are."""
 
 from __future__ import annotations
 
-from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
+from qtpy.QtWidgets import (
+    QFileDialog,
+    QHBoxLayout,
+    QLabel,
+    QPushButton,
+    QSizePolicy,
+    QToolButton,
+    QVBoxLayout,
+    QWidget,
+)
+from superqt import QElidingLabel
 
-from napari_ctc.gui.colours import class_colour
+from napari_ctc.gui.class_chips import ClassChips
+from napari_ctc.gui.keys import HINT
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
+    from napari_ctc.gui.labelling import Labelling
     from napari_ctc.gui.session import Session
+
+HELD_OUT = 2  # of each class, for a recall that is more than yes or no
+ENOUGH = 8  # labelled specimens of a class, so that a fifth of them, rounded, is `HELD_OUT`
 
 
 class ClassStrip(QWidget):
-    """Class names in their colours, with counts; then the classifier, or how to come by one.
+    """Classes and the classifier; below, what labelling needs to know.
 
     Parameters
     ----------
     viewer : napari.Viewer
     session : Session
+    labelling : Labelling
     parent : QWidget
     """
 
-    def __init__(self, viewer: Viewer, session: Session, parent: QWidget) -> None:
+    def __init__(self, viewer: Viewer, session: Session, labelling: Labelling, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("strip")
-        self._viewer, self._session = viewer, session
-        self.classes = QLabel(self)
-        self.classes.setObjectName("classStrip")
-        self.classes.setToolTip("The classes, and how many specimens are in each")
-        self.classes.setTextFormat(Qt.TextFormat.RichText)
-        self.classes.setWordWrap(True)
-        self.classes.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
+        self._viewer, self._session, self._labelling = viewer, session, labelling
+        self._told = ""
+        self._build()
+        labelling.told.connect(self._tell)
+        labelling.places_changed.connect(self._show_place)
+        self.chips.named.connect(self._name)
+        self.chips.renamed.connect(labelling.rename)
+        self.chips.coloured.connect(self._colour)
+        self.chips.removed.connect(self._remove)
+
+    def _build(self) -> None:
+        self.chips = ClassChips(self)
+        self.chips.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.state = QLabel(self)
+        self.state.setObjectName("predictionState")
+        self.state.setToolTip("Specimens without a current prediction")
         self.origin = QLabel(self)
         self.origin.setObjectName("predictedBy")
         self.train_button = QPushButton("Train or load a classifier…", self)
         self.train_button.setObjectName("openTrainDock")
         self.train_button.setToolTip("Opens the dock where a classifier is trained or loaded")
+        self.train_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.train_button.clicked.connect(self._open_train_dock)
-        row = QHBoxLayout(self)
-        row.setContentsMargins(0, 0, 0, 0)
-        row.addWidget(self.classes, 1)
-        row.addWidget(self.origin)
-        row.addWidget(self.train_button)
+        self.hint = QElidingLabel(self)
+        self.hint.setObjectName("labellingHint")
+        self.hint.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        self.place = QLabel(self)
+        self.place.setObjectName("labelsPlace")
+        self.change = QToolButton(self)
+        self.change.setObjectName("changeLabelsPlace")
+        self.change.setText("Change…")
+        self.change.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.change.setToolTip("Keep the labels in another table")
+        self.change.clicked.connect(self._ask_place)
+        upper, lower = QHBoxLayout(), QHBoxLayout()
+        upper.addWidget(self.chips, 1)
+        for part in (self.state, self.origin, self.train_button):
+            upper.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
+        lower.addWidget(self.hint, 1)
+        lower.addWidget(self.place)
+        lower.addWidget(self.change)
+        column = QVBoxLayout(self)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.setSpacing(1)
+        column.addLayout(upper)
+        column.addLayout(lower)
+
+    # --------------------------------------------------------------------------------------- what is shown
 
     def refresh(self) -> None:
         """Count anew."""
@@ -59,17 +105,46 @@ class ClassStrip(QWidget):
         predicted = np.bincount(current[current != NOT_KNOWN], minlength=places)
         labels = rows.label[session.each_once(np.flatnonzero(rows.label != NOT_KNOWN))]
         labelled = np.bincount(labels, minlength=places)
-        chips = []
-        for place, name in enumerate(session.classes):
-            square = f'<span style="color:{class_colour(place)}">■</span>'
-            said = "" if session.classifier is None else f" {predicted[place]:,} predicted,"
-            counts = f"{said} {labelled[place]:,} labelled".replace(" ", "&nbsp;")
-            chips.append(f"{square}&nbsp;<b>{escape(name).replace(' ', '&nbsp;')}</b>{counts}")
-        for word, which in (("stale", Status.STALE), ("failed", Status.FAILED), ("waiting", Status.PENDING)):
-            if count := int((status[once] == which).sum()):
-                chips.append(f"{count:,}&nbsp;{word}")
-        self.classes.setText(" &nbsp; ".join(chips) or "No classes yet.")
+        names = session.keyed
+        self.chips.show_names(names)
+        counts: dict[str, int] = {}
+        for place, chip in enumerate(self.chips.chips):
+            code = session.classes.index(chip.name)
+            counts[chip.name] = int(labelled[code])
+            said = None if session.classifier is None else int(predicted[code])
+            key = place + 1 if place < 9 else 0
+            chip.show_class(key, session.colour(chip.name), counts[chip.name], said)
+        self.chips.unsure.setText(f"U  unsure  {int(rows.unsure.sum()):,}")
+        waiting = (("stale", Status.STALE), ("failed", Status.FAILED), ("waiting", Status.PENDING))
+        numbers = [(word, int((status[once] == which).sum())) for word, which in waiting]
+        self.state.setText(" · ".join(f"{count:,} {word}" for word, count in numbers if count))
+        self._needed = needed(names, counts)
+        self._show_hint()
         self._show_origin()
+        self._show_place()
+
+    def _tell(self, sentence: str) -> None:
+        self._told = sentence
+        self._show_hint()
+
+    def _show_hint(self) -> None:
+        """Show what is wrong or new; else what is still needed; and the keys."""
+        text = self._told or " ".join(part for part in (self._needed, HINT) if part)
+        self.hint.setText(text)
+        self.hint.setToolTip(f"{text}\n{HINT}" if self._told else text)
+
+    _needed = ""
+
+    def _show_place(self) -> None:
+        book = self._labelling.book
+        self.change.setVisible(book is not None)
+        if book is None:
+            self.place.setText("")
+            return
+        closed = book.problem or (book.journal.read_only if book.journal is not None else "")
+        kind = "labels, read-only" if closed else "labels"
+        self.place.setText(f"{kind}: {book.path.parent.name}/{book.path.name}")
+        self.place.setToolTip(f"{closed}\n{book.path}" if closed else f"Labels are kept in {book.path}")
 
     def _show_origin(self) -> None:
         classifier, path = self._session.classifier, self._session.classifier_path
@@ -84,5 +159,50 @@ class ClassStrip(QWidget):
             f"{', '.join(classifier.classes)}.\n{path or 'It has not been saved.'}"
         )
 
+    # ------------------------------------------------------------------------------------ what a person does
+
+    def _name(self, name: str) -> None:
+        self._labelling.name_classes((*self._session.keyed, name))
+
+    def _colour(self, name: str, colour: str) -> None:
+        self._labelling.name_classes(self._session.keyed, {name: colour})
+
+    def _remove(self, name: str) -> None:
+        self._labelling.name_classes([one for one in self._session.keyed if one != name])
+
+    def _ask_place(self) -> None:
+        book = self._labelling.book
+        if book is None:
+            return
+        chosen, _ = QFileDialog.getSaveFileName(
+            self,
+            "Keep the labels in",
+            str(book.path),
+            "Tables (*.csv)",
+            options=QFileDialog.Option.DontConfirmOverwrite,  # a table that is there is gone on with
+        )
+        if chosen:
+            path = Path(chosen)
+            self._labelling.move_to(path if path.suffix.lower() == ".csv" else path.with_name(f"{path.name}.csv"))
+
     def _open_train_dock(self) -> None:
         self._viewer.window.add_plugin_dock_widget("napari-ctc", "Train classifier")
+
+
+def needed(names: tuple[str, ...], counts: dict[str, int]) -> str:
+    """Say what is still to be labelled before a classifier can be trained and judged; empty if enough is.
+
+    Parameters
+    ----------
+    names : tuple of str
+        The classes in the order of their keys.
+    counts : dict of str to int
+        Labelled specimens of each.
+    """
+    if len(names) < 2:
+        return "Name two classes or more with +." if not names else "Name another class with +."
+    fewest = min(names, key=lambda name: counts[name])
+    missing = ENOUGH - counts[fewest]
+    if missing <= 0:
+        return ""
+    return f"{missing} more of class {names.index(fewest) + 1} before training can hold two out."

@@ -10,11 +10,10 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from qtpy.QtCore import QAbstractTableModel, QModelIndex, QSize, Qt, QTimer, Signal
+from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, QSize, Qt, QTimer, Signal
 from qtpy.QtGui import QColor, QFont
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
-from napari_ctc.gui.colours import class_colour
 from napari_ctc.gui.predicted_filter import Filter
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from napari_ctc.gui.session import Session
 
 NAME, PREDICTED, PROBABILITY, LABEL, SOURCE, STATUS = range(6)
+UNSURE = "unsure"
 HEADERS = ("name", "predicted", "probability", "label", "source", "status")
 TIPS = (
     "The specimen's file",
@@ -79,7 +79,7 @@ class PredictedModel(QAbstractTableModel):
             return self.text(specimen, column)
         if role == Qt.ItemDataRole.DecorationRole and column in (PREDICTED, LABEL):
             code = (self._predicted if column == PREDICTED else self._session.rows.label)[specimen]
-            return QColor(class_colour(int(code))) if code != NOT_KNOWN else None
+            return QColor(self._session.colour(self._session.classes[code])) if code != NOT_KNOWN else None
         if role == Qt.ItemDataRole.FontRole and self._status[specimen] == Status.STALE:
             return self._italic if column in (PREDICTED, PROBABILITY, STATUS) else None
         if role == Qt.ItemDataRole.TextAlignmentRole and column == PROBABILITY:
@@ -104,6 +104,8 @@ class PredictedModel(QAbstractTableModel):
             return "" if self._predicted[specimen] == NOT_KNOWN else f"{probability:.3f}"
         if column == PREDICTED and self._status[specimen] == Status.FAILED:
             return "not classified"
+        if column == LABEL and rows.unsure[specimen]:
+            return UNSURE
         code = (self._predicted if column == PREDICTED else rows.label)[specimen]
         stale = " (stale)" if column == PREDICTED and self._status[specimen] == Status.STALE else ""
         return self._session.classes[code] + stale if code != NOT_KNOWN else ""
@@ -178,7 +180,7 @@ class PredictedModel(QAbstractTableModel):
             return self._status.astype(float)
         if column == PROBABILITY:
             return np.where(self._predicted == NOT_KNOWN, np.nan, rows.probability)
-        codes = self._predicted if column == PREDICTED else rows.label
+        codes = self._predicted if column == PREDICTED else np.where(rows.unsure, 2**14, rows.label)
         return np.where(codes == NOT_KNOWN, np.nan, codes.astype(float))
 
 
@@ -195,7 +197,7 @@ def _pad(digits: re.Match[str]) -> str:
 
 
 class PredictedView(QTableView):
-    """The table; one row selected at a time, every row as tall as the next."""
+    """The table; the row of the current specimen is selected, and others if a person selects them, too."""
 
     specimen_chosen = Signal(int)  # its index in the session
     opened = Signal()  # a double click or Enter on a row
@@ -205,9 +207,9 @@ class PredictedView(QTableView):
         self.setObjectName("predictedTable")
         self.setAccessibleName("Predicted classes")
         self.setModel(model)
-        self._following = False
+        self._following = self._choosing = False
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
-        self.setSelectionMode(QAbstractItemView.SelectionMode.SingleSelection)
+        self.setSelectionMode(QAbstractItemView.SelectionMode.ExtendedSelection)
         self.setEditTriggers(QAbstractItemView.EditTrigger.NoEditTriggers)
         self.setShowGrid(False)
         self.setAlternatingRowColors(False)
@@ -244,6 +246,8 @@ class PredictedView(QTableView):
 
     def follow(self, specimen: int) -> None:
         """Select a specimen's row without going to it."""
+        if self._choosing:
+            return
         model, row = self.model(), self.model().row_of(specimen)
         self._following = True
         try:
@@ -251,12 +255,18 @@ class PredictedView(QTableView):
                 self.clearSelection()
                 self.setCurrentIndex(QModelIndex())
             elif row != self.currentIndex().row() or not self.selectionModel().hasSelection():
-                column = max(self.currentIndex().column(), 0)
-                self.setCurrentIndex(model.index(row, column))
-                self.selectRow(row)
+                # Not by the view, which would add to the selection while a key such as Ctrl is held.
+                flags = QItemSelectionModel.SelectionFlag
+                index = model.index(row, max(self.currentIndex().column(), 0))
+                self.selectionModel().setCurrentIndex(index, flags.ClearAndSelect | flags.Rows)
                 self._reveal.start(0)
         finally:
             self._following = False
+
+    def selected(self) -> list[int]:
+        """Give the selected specimens in the table's order, as indices of the session."""
+        rows = sorted(index.row() for index in self.selectionModel().selectedRows())
+        return [int(self.model().indices[row]) for row in rows]
 
     def _sort(self, column: int) -> None:
         """Sort by a column: upwards, downwards, and at the third click as the layers have it."""
@@ -272,7 +282,11 @@ class PredictedView(QTableView):
 
     def _choose(self, now: QModelIndex, _before: QModelIndex) -> None:
         if not self._following and now.isValid():
-            self.specimen_chosen.emit(int(self.model().indices[now.row()]))
+            self._choosing = True
+            try:
+                self.specimen_chosen.emit(int(self.model().indices[now.row()]))
+            finally:
+                self._choosing = False
 
     def _forget(self) -> None:
         """After rows moved, the selection would stand on another specimen."""

@@ -48,6 +48,8 @@ class Rows:
         Names a specimen for as long as it is open, wherever it moves in the table.
     predicted, label : int16
         Places in the session's class names; -1 for none.
+    unsure : bool
+        Whether a person looked and could not tell.
     probability : float32
         Of the predicted class.
     probabilities : (n, classes) float32
@@ -57,7 +59,8 @@ class Rows:
     changed : bool
         Whether the file is another one than the prediction was made from.
     channels : int16
-    name, source, error, modified, sha256 : text
+    name, source, author, error, modified, sha256 : text
+        The author is whoever gave the label, as a manifest's column `by` has it.
     bytes : int64
         Size of the file that the prediction was made from; -1 for not known.
     """
@@ -65,6 +68,7 @@ class Rows:
     ids: NDArray[np.int64]
     predicted: NDArray[np.int16]
     label: NDArray[np.int16]
+    unsure: NDArray[np.bool_]
     probability: NDArray[np.float32]
     probabilities: NDArray[np.float32]
     by: NDArray[np.int16]
@@ -72,6 +76,7 @@ class Rows:
     channels: NDArray[np.int16]
     name: NDArray[Any]
     source: NDArray[Any]
+    author: NDArray[Any]
     error: NDArray[Any]
     bytes: NDArray[np.int64]
     modified: NDArray[Any]
@@ -85,12 +90,14 @@ class Rows:
     def blank(cls, first_id: int, count: int, classes: int, channels: int = 0) -> Rows:
         """Make rows of which nothing is known."""
         text = {
-            name: np.full(count, "", dtype=object) for name in ("name", "source", "error", "modified", "sha256")
+            name: np.full(count, "", dtype=object)
+            for name in ("name", "source", "author", "error", "modified", "sha256")
         }
         return cls(
             ids=np.arange(first_id, first_id + count, dtype=np.int64),
             predicted=np.full(count, NOT_KNOWN, np.int16),
             label=np.full(count, NOT_KNOWN, np.int16),
+            unsure=np.zeros(count, bool),
             probability=np.full(count, np.nan, np.float32),
             probabilities=np.full((count, classes), np.nan, np.float32),
             by=np.full(count, NOT_KNOWN, np.int16),
@@ -106,6 +113,7 @@ class Rows:
         rows = cls.blank(first_id, len(manifest), classes, manifest.layout.channels)
         rows.name[:] = manifest.table["path"].to_numpy(dtype=object)
         rows.source[:] = manifest.table["source"].to_numpy(dtype=object)
+        rows.author[:] = manifest.table["by"].to_numpy(dtype=object)
         rows.label[:] = manifest.labels(names)
         return rows
 

@@ -7,7 +7,7 @@ computes nothing: classifying in the background is the business of `background`.
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -17,9 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 from psygnal import Signal
 
+from napari_ctc.data.labels import Label
 from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions, typed
 from napari_ctc.data.specimens import Layout
+from napari_ctc.gui.colours import class_colour
 from napari_ctc.gui.rows import NOT_KNOWN, Rows, Status
 from napari_ctc.gui.session_parts import Specimens, file_codes, joined_table, labels_by_file, reason_of
 from napari_ctc.gui.stage import Stage
@@ -54,7 +56,11 @@ class Session:
     rows : Rows
         A row a specimen, in the order of the layers. To be read; written to by the session alone.
     classes : tuple of str
-        The class names that `rows` refers to: the classifier's first, then others that occur.
+        The class names that `rows` refers to: the classifier's first, then others that are named or occur.
+    listed : tuple of str
+        The classes that a person named, in the order of their keys.
+    colours : dict of str to str
+        The colours of classes that have one of their own.
     current : int
         The specimen on the canvas; -1 for none.
     """
@@ -62,6 +68,7 @@ class Session:
     classifier_changed = Signal(object)  # Classifier or None
     specimens_changed = Signal()
     predictions_changed = Signal(object)  # the indices concerned
+    labels_changed = Signal(object)  # the indices concerned; none where only names or colours changed
     current_changed = Signal(int)
 
     def __init__(self, viewer: Viewer) -> None:
@@ -75,6 +82,8 @@ class Session:
         self._stage = Stage(viewer)
         self.classifier_path: Path | None = None
         self.classes: tuple[str, ...] = ()
+        self.listed: tuple[str, ...] = ()
+        self.colours: dict[str, str] = {}
         self.rows = Rows.blank(0, 0, 0)
         self.current = -1
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
@@ -131,8 +140,8 @@ class Session:
         return self._digests.index(self._classifier.digest)
 
     def _rename_classes(self) -> None:
-        """Put the classifier's classes first, then others that occur, in the order they had."""
-        first = () if self._classifier is None else self._classifier.classes
+        """Put the classifier's classes first, then others that are named or occur, in the order they had."""
+        first = (*(() if self._classifier is None else self._classifier.classes), *self.listed)
         used = np.unique(np.concatenate([self.rows.predicted, self.rows.label]))
         names = tuple(dict.fromkeys([*first, *(self.classes[code] for code in used if code >= 0)]))
         self.rows.rename(self.classes, names)
@@ -157,7 +166,7 @@ class Session:
         return indices[np.array(first)[owner]]
 
     def manifest(self, indices: NDArray[np.integer] | None = None) -> Manifest:
-        """Return the manifest of the open specimens, or of some: labels included, as one table.
+        """Return the manifest of the open specimens, or of some, as one table with the labels as they are now.
 
         Paths are whole where the open sets lie in different folders. Specimens with another number of
         channels than the first are left out, with a note.
@@ -173,6 +182,8 @@ class Session:
         notes = (told,) if left_out.any() else ()
         wanted, owner = wanted[~left_out], owner[~left_out]
         table = joined_table([stack.manifest for stack in self._stacks], owner, wanted - self._starts[owner])
+        names = np.array([*self.classes, ""], dtype=object)[self.rows.label[wanted]]
+        table = table.assign(label=names, by=self.rows.author[wanted]).astype("str")
         axes = {self._stacks[place].manifest.layout.axis for place in np.unique(owner)}
         layout = layout if len(axes) == 1 else Layout(layout.channels, "auto")
         return Manifest(table, used[0].manifest.root, layout, notes)
@@ -184,8 +195,59 @@ class Session:
 
     def labelled(self) -> Manifest:
         """Return the manifest of the open specimens that have a label, each file once."""
-        manifest = self.manifest().labelled()
+        manifest = self.manifest(np.flatnonzero(self.rows.label != NOT_KNOWN))
         return replace(manifest, table=manifest.table.drop_duplicates("path", ignore_index=True))
+
+    # ----------------------------------------------------------------------------------------- the labels
+
+    @property
+    def keyed(self) -> tuple[str, ...]:
+        """The classes in the order of their keys 1 to 9: as a person named them, then the others."""
+        return tuple(dict.fromkeys([*self.listed, *self.classes]))
+
+    def colour(self, name: str) -> str:
+        """Give the colour of a class, as ``#rrggbb``."""
+        keyed = self.keyed
+        return self.colours.get(name) or class_colour(keyed.index(name) if name in keyed else len(keyed))
+
+    def name_classes(self, names: Sequence[str], colours: Mapping[str, str]) -> None:
+        """Take in how a person named, ordered and coloured the classes."""
+        self.listed, self.colours = tuple(names), dict(colours)
+        self._rename_classes()
+        self.labels_changed.emit(np.zeros(0, np.intp))
+
+    def take_labels(self, ids: NDArray[np.int64], labels: Sequence[Label]) -> None:
+        """Take in what a person said of specimens; those that were closed meanwhile are passed over.
+
+        Parameters
+        ----------
+        ids : (n,) int64
+            From `rows.ids`.
+        labels : sequence of n Label
+        """
+        here, kept = self._places_of(ids)
+        labels = [labels[place] for place in kept]
+        self.classes = tuple(dict.fromkeys([*self.classes, *(label.name for label in labels if label.name)]))
+        codes = {name: code for code, name in enumerate(self.classes)}
+        self.rows.label[here] = [codes.get(label.name, NOT_KNOWN) for label in labels]
+        self.rows.unsure[here] = [label.unsure for label in labels]
+        self.rows.author[here] = [label.by for label in labels]
+        self._rename_classes()
+        self.labels_changed.emit(here)
+
+    def index_of(self, identity: int) -> int:
+        """Give the index of a specimen by its place in `rows.ids`; -1 once it is closed."""
+        here, _ = self._places_of(np.array([identity]))
+        return int(here[0]) if len(here) else NOT_KNOWN
+
+    def _places_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Give the indices of those specimens that are still open, and which of `ids` they are."""
+        if not len(self):
+            return np.zeros(0, np.intp), np.zeros(0, np.intp)
+        order = np.argsort(self.rows.ids)
+        here = order[np.minimum(np.searchsorted(self.rows.ids, ids, sorter=order), len(self) - 1)]
+        kept = np.flatnonzero(self.rows.ids[here] == ids)
+        return here[kept], kept
 
     # ------------------------------------------------------------------------------------ the predictions
 
@@ -212,15 +274,14 @@ class Session:
         table : pandas.DataFrame
             n rows with the columns of `Predictions`.
         """
-        if self._classifier is None or not len(self):
+        if self._classifier is None:
             return
-        own = table["classifier"].to_numpy(dtype=object) == self._classifier.digest
-        order = np.argsort(self.rows.ids)
-        here = order[np.minimum(np.searchsorted(self.rows.ids, ids, sorter=order), len(self) - 1)]
-        keep = np.flatnonzero(own & (self.rows.ids[here] == ids))
-        if len(keep):
-            self.rows.take_in(here[keep], table.iloc[keep], self.classes, self._classifier.classes, self._by)
-            self.predictions_changed.emit(here[keep])
+        here, kept = self._places_of(ids)
+        own = table["classifier"].to_numpy(dtype=object)[kept] == self._classifier.digest
+        here, kept = here[own], kept[own]
+        if len(kept):
+            self.rows.take_in(here, table.iloc[kept], self.classes, self._classifier.classes, self._by)
+            self.predictions_changed.emit(here)
 
     def mark_changed(self, ids: NDArray[np.int64]) -> None:
         """Note that the files of specimens are no longer those that were classified."""

@@ -121,6 +121,7 @@ class TrainDock(QWidget):
         self.classifier.load_asked.connect(self._load)
         self.classifier.save_asked.connect(self._save)
         self._session.specimens_changed.connect(self._follow_specimens)
+        self._session.labels_changed.connect(self._follow_labels)
         self._session.classifier_changed.connect(self._follow_classifier)
         self._viewer.events.theme.connect(self._follow_theme)
 
@@ -128,6 +129,7 @@ class TrainDock(QWidget):
         """Let go of the session and the viewer when napari closes the dock."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._session.specimens_changed.disconnect(self._follow_specimens)
+            self._session.labels_changed.disconnect(self._follow_labels)
             self._session.classifier_changed.disconnect(self._follow_classifier)
             self._viewer.events.theme.disconnect(self._follow_theme)
         close_with_dock(self, event)
@@ -135,6 +137,9 @@ class TrainDock(QWidget):
 
     def _follow_specimens(self) -> None:
         self.setup.follow_specimens()
+
+    def _follow_labels(self, _indices: object) -> None:
+        self.setup.follow_labels()
 
     # ----------------------------------------------------------------------------------------- a run
 

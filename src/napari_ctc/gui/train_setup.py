@@ -115,6 +115,13 @@ class TrainSetup(QWidget):
             told = TrainSettings.model_fields[widget.name].description
             widget.tooltip = "This comes from the open specimens that are trained on." if here else told
 
+    def follow_labels(self) -> None:
+        """Count the labelled specimens anew, and survey them once the person rests."""
+        labelled = int((self.session.rows.label >= 0).sum())
+        self.source.set_labelled(labelled, len(self.session))
+        if self.source.path is None:
+            self._rest.start()
+
     def follow_specimens(self) -> None:
         """Count the labelled specimens that are open here."""
         labelled = int((self.session.rows.label >= 0).sum())
