@@ -16,7 +16,7 @@ from pydantic import ValidationError
 from napari_ctc import __version__
 from napari_ctc.data.files import check_writable
 from napari_ctc.errors import CTCError, Stopped, StoppedEarlyError
-from napari_ctc.settings import ChannelAxis, Precision, TrainSettings
+from napari_ctc.settings import ChannelAxis, Decision, Precision, TrainSettings
 from napari_ctc.terminal import Show, drive
 
 if TYPE_CHECKING:
@@ -122,6 +122,8 @@ def classify(
     /,
     *,
     out: Path,
+    decision: Decision | None = None,
+    proportions: str | None = None,
     precision: Precision = "auto",
     channel_axis: ChannelAxis = "auto",
 ) -> int:
@@ -135,6 +137,11 @@ def classify(
         A folder, a manifest (.csv), or specimen files.
     out
         The table to write: .csv or .parquet.
+    decision
+        'balanced' or 'most-probable'; as the classifier was trained to decide, if not given.
+    proportions
+        The class proportions that probabilities are for: 'training', 'uniform', or 'name=0.9, name=0.1'; as the
+        classifier was trained to say, if not given.
     precision
         'float32', or 'auto' for the fastest that the hardware has.
     channel_axis
@@ -145,7 +152,10 @@ def classify(
     classifier, specimens = _opened(model, inputs, channel_axis)
     show = Show()
     _must_differ(out, model, *inputs)
-    predictions = drive(classify_job(specimens, classifier, out, precision=precision), show)
+    predictions = drive(
+        classify_job(specimens, classifier, out, precision=precision, decision=decision, proportions=proportions),
+        show,
+    )
     counts = ", ".join(f"{count:,} {name}" for name, count in predictions.counts.items())
     print(f"Saved {show.saved}: {len(predictions):,} specimens ({counts}).")
     if predictions.failed:
@@ -163,6 +173,8 @@ def evaluate(
     *,
     json: Path | None = None,
     split: Literal["all", "train", "validation", "test"] = "all",
+    decision: Decision | None = None,
+    proportions: str | None = None,
     precision: Precision = "auto",
     channel_axis: ChannelAxis = "auto",
 ) -> int:
@@ -178,6 +190,11 @@ def evaluate(
         Also write all figures here.
     split
         Use only the specimens that the manifest marks so.
+    decision
+        'balanced' or 'most-probable'; as the classifier was trained to decide, if not given.
+    proportions
+        The class proportions that probabilities are for: 'training', 'uniform', or 'name=0.9, name=0.1'; as the
+        classifier was trained to say, if not given.
     precision
         'float32', or 'auto' for the fastest that the hardware has.
     channel_axis
@@ -193,15 +210,11 @@ def evaluate(
         specimens = specimens.rows((specimens.table["split"] == split).to_numpy().nonzero()[0])
         if not len(specimens):
             raise CTCError(f"{manifest} marks no specimen as {split}. Leave --split out to use them all.")
-    evaluation = drive(evaluate_job(classifier, specimens, precision=precision))
-    scores = evaluation.scores
-    for place in range(len(scores.classes)):
-        print(f"  {scores.sentence(place)}")
-    print(
-        f"Balanced accuracy {scores.balanced_accuracy:.3f} (guessing: {scores.chance:.3f}), "
-        f"macro F1 {scores.macro_f1:.3f}."
+    evaluation = drive(
+        evaluate_job(classifier, specimens, precision=precision, decision=decision, proportions=proportions)
     )
-    print(f"Accuracy {scores.accuracy:.3f}; always saying the largest class would score {scores.majority:.3f}.")
+    for sentence in evaluation.scores.sentences():
+        print(sentence)
     if json is not None:
         evaluation.write(json)
         print(f"Saved {json}.")

@@ -2,13 +2,17 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from napari_ctc.apply.inference import classify
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions
 from napari_ctc.data.specimens import Layout
-from napari_ctc.errors import ClassifierError, Stopped
+from napari_ctc.errors import ClassifierError, SettingsError, Stopped
 from napari_ctc.events import Classified, Saved, Skipped, run
+from napari_ctc.learn.training import train
+from napari_ctc.score.calibration import called, log_posterior, read_proportions
+from napari_ctc.settings import TrainSettings
 
 
 def stopped_after(job, batches: int):
@@ -33,23 +37,79 @@ def test_rows_come_in_the_order_of_the_input(drawn_manifest, tiny_classifier):
     np.testing.assert_allclose(predictions.probabilities[::-1], straight.probabilities, atol=1e-5)
 
 
-def test_the_called_class_is_the_most_probable(drawn_manifest, tiny_classifier):
-    predictions = run(classify(drawn_manifest, tiny_classifier))
-    best = predictions.probabilities.argmax(axis=1)
-    assert list(predictions.table["predicted"]) == [predictions.classes[place] for place in best]
+def raw_scores(manifest, classifier):
+    pixels = classifier.canvas.batch([manifest.specimen(row) for row in range(len(manifest))])
+    with torch.inference_mode():
+        return classifier.network_module(classifier.canvas.to_input(pixels, torch.device("cpu"))).numpy()
+
+
+def names(predictions, places):
+    return [predictions.classes[place] for place in places]
+
+
+def test_asked_for_the_most_probable_class_it_calls_that(drawn_manifest, tiny_classifier):
+    predictions = run(classify(drawn_manifest, tiny_classifier, decision="most-probable"))
+    assert list(predictions.table["predicted"]) == names(predictions, predictions.probabilities.argmax(axis=1))
     np.testing.assert_allclose(predictions.table["probability"], predictions.probabilities.max(axis=1))
 
 
-def test_folding_the_norm_changes_no_probability(drawn_manifest, tiny_classifier):
-    import torch
+def test_scores_are_read_as_the_classifier_says(drawn_manifest, tiny_classifier):
+    import dataclasses
 
+    hot = dataclasses.replace(tiny_classifier, temperature=3.0, calibrated=("debris",), digest="")
+    predictions = run(classify(drawn_manifest, hot, precision="float32", device="cpu"))
+    log_p = log_posterior(raw_scores(drawn_manifest, hot), hot.loss_prior, hot.shown, 3.0)
+    np.testing.assert_allclose(predictions.probabilities, np.exp(log_p), atol=1e-5)
+    said = called(log_p, hot.shown, "balanced")
+    assert list(predictions.table["predicted"]) == names(predictions, said)
+    np.testing.assert_allclose(
+        predictions.table["probability"], np.exp(log_p)[np.arange(len(said)), said], atol=1e-5
+    )
+    assert set(predictions.table["calibrated"]) == {"debris"}
+    assert set(predictions.table["decision"]) == {"balanced"}
+    shown = read_proportions(predictions.table["proportions"][0], hot.classes, [])
+    assert shown == pytest.approx(hot.shown, abs=1e-3)
+
+
+def test_unweighted_training_still_finds_the_rare_class_where_the_decision_is_balanced(tmp_path):
+    """Ten of one class to one of the other, so alike that the decision tells how many are called the rare one."""
+    random = np.random.default_rng(0)
+    lines = ["path,label"]
+    for row in range(66):
+        rare = row % 11 == 0
+        image = random.integers(0, 100, (16, 16, 4)) + (12 * rare)
+        np.save(tmp_path / f"{row}.npy", image.astype("uint8"))
+        lines.append(f"{row}.npy,{'rare' if rare else 'common'}")
+    (tmp_path / "manifest.csv").write_text("\n".join(lines) + "\n")
+    manifest = Manifest.read(tmp_path / "manifest.csv")
+    settings = TrainSettings(
+        epochs=2, weighting="none", decision="balanced", device="cpu", precision="float32", augment=False
+    )
+    classifier = run(train(manifest, settings))
+    predictions = run(classify(manifest, classifier, precision="float32", device="cpu"))
+    log_p = log_posterior(
+        raw_scores(manifest, classifier), classifier.loss_prior, classifier.shown, classifier.temperature
+    )
+    balanced = called(log_p, classifier.shown, "balanced")
+    assert list(predictions.table["predicted"]) == names(predictions, balanced)
+    probable = run(classify(manifest, classifier, precision="float32", decision="most-probable"))
+    assert probable.counts["rare"] < predictions.counts["rare"]
+    uniform = run(classify(manifest, classifier, precision="float32", proportions="uniform"))
+    assert list(uniform.table["predicted"]) == list(predictions.table["predicted"])
+    assert uniform.table["p_rare"].sum() > predictions.table["p_rare"].sum()
+    assert set(uniform.table["proportions"]) == {"common=0.5, rare=0.5"}
+
+
+def test_proportions_that_do_not_fit_are_refused_before_anything_is_read(tiny_classifier, tmp_path):
+    with pytest.raises(SettingsError, match="lack "):
+        run(classify(tmp_path / "none.csv", tiny_classifier, proportions="debris=1"))
+
+
+def test_folding_the_norm_changes_no_probability(drawn_manifest, tiny_classifier):
     some = drawn_manifest.rows(range(8))
     predictions = run(classify(some, tiny_classifier, precision="float32", device="cpu"))
-    specimens = [some.specimen(row) for row in range(8)]
-    canvas = tiny_classifier.canvas
-    with torch.inference_mode():
-        scores = tiny_classifier.network_module(canvas.to_input(canvas.batch(specimens), torch.device("cpu")))
-    np.testing.assert_allclose(predictions.probabilities, scores.softmax(dim=1).numpy(), atol=1e-5)
+    probabilities, _ = tiny_classifier.reading()(raw_scores(some, tiny_classifier))
+    np.testing.assert_allclose(predictions.probabilities, probabilities, atol=1e-5)
 
 
 def test_stopping_keeps_the_rows_so_far(drawn_manifest, tiny_classifier, tmp_path):

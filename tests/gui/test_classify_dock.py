@@ -192,7 +192,7 @@ def test_too_little_memory_is_told_and_leaves_the_dock_usable(
     def fail(*_):
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(inference, "_probabilities", fail)
+    monkeypatch.setattr(inference, "_scores", fail)
     dock.session.classifier = tiny_classifier
     dock.form.input.setText(str(drawn_folder))
     dock.form.output.setText("")

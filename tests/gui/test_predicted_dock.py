@@ -284,7 +284,7 @@ def test_a_failing_network_is_told_once_and_the_next_classifier_is_tried(
     open_folder(viewer, drawn_folder)
     before = len(notification_manager.records)
     with monkeypatch.context() as patch:
-        patch.setattr(inference, "_probabilities", fail)
+        patch.setattr(inference, "_scores", fail)
         dock.session.classifier = tiny_classifier
         qtbot.waitUntil(lambda: "out of memory" in dock.message.text(), timeout=TIME)
         qtbot.wait(200)

@@ -34,6 +34,9 @@ class Said:
     channel_count: int = 4
     counts: dict[str, int] = field(default_factory=dict)
 
+    def described(self):
+        return {"decision": "balanced", "proportions": "debris=0.9, tumour cell=0.1", "calibrated": "debris"}
+
 
 def manifest_of(count, root="/data", labels=None, channels=4):
     blank = [""] * count
@@ -244,6 +247,7 @@ def test_exported_predictions_are_the_current_ones_and_say_why_others_are_missin
     assert list(table["predicted"]) == ["debris", "tumour cell", ""]
     assert list(table["label"]) == ["debris", "", ""]
     assert list(table["bytes"][:2]) == [100, 100]
+    assert list(table["proportions"]) == ["debris=0.9, tumour cell=0.1"] * 2 + [""]
     assert "changed" in table["error"][2]
     assert np.isnan(table["p_debris"][2])
 

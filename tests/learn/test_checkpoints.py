@@ -84,7 +84,8 @@ def test_a_killed_run_resumes_to_the_same_digest(spots, tmp_path, patience):
     assert epochs[0] >= 4 and epochs[-1] == 6
     assert any(isinstance(event, Said) and event.text.startswith("Going on after epoch") for event in events)
     assert resumed.digest == whole.digest == load_classifier(out).digest
-    assert resumed.metrics["log_loss"] == whole.metrics["log_loss"]
+    assert resumed.metrics == whole.metrics
+    assert resumed.temperature == whole.temperature
     assert not checkpoint_path(out).exists()
 
 

@@ -1,5 +1,6 @@
 """The classifier's file says everything, gives equal outputs, and refuses what is not one of its kind."""
 
+import hashlib
 import json
 
 import numpy as np
@@ -114,10 +115,10 @@ def test_a_file_cut_short_or_changed_is_refused(trained, tmp_path):
     ("change", "reason"),
     [
         ({"format": "something else"}, "is a 'something else'"),
-        ({"format_version": 2}, "newer napari-ctc"),
+        ({"format_version": 3}, "newer napari-ctc"),
         ({"classes": ["a"]}, "does not hold together"),
         ({"classes": ["a", "a", "b"]}, "a class stands twice"),
-        ({"classes": ["a", "b", "c", "d"], "loss_prior": []}, "tensors do not fit"),
+        ({"classes": ["a", "b", "c", "d"], "loss_prior": [], "shown": []}, "tensors do not fit"),
         ({"classes": ["x", "y", "z"]}, "changed or damaged"),
         ({"channels": ["a"]}, "scaling and channels"),
         ({"size": 10**9}, "does not hold together"),
@@ -128,10 +129,64 @@ def test_a_file_cut_short_or_changed_is_refused(trained, tmp_path):
         ({"settings": {"unknown": 1}}, "does not hold together"),
         ({"settings": {"network": "seed"}}, "cannot have the size"),
         ({"settings": None}, "does not hold together"),
+        ({"shown": [1]}, "one proportion for each class"),
+        ({"shown": [1.5, -0.5, 0]}, "a proportion below zero"),
+        ({"loss_prior": [1, 0, 0]}, "a proportion below zero"),
+        ({"temperature": 0}, "does not hold together"),
+        ({"calibrated": ["unheard of"]}, "is calibrated that is none"),
+        ({"counts": {"training": 3}}, "does not hold together"),
+        ({"temperature": 2.0}, "changed or damaged"),
+        ({"shown": [0.2, 0.3, 0.5]}, "changed or damaged"),
+        ({"loss_prior": [0.2, 0.3, 0.5]}, "changed or damaged"),
+        ({"calibrated": ["debris"]}, "changed or damaged"),
+        ({"format_version": 1}, "changed or damaged"),
     ],
 )
 def test_a_description_that_does_not_hold_together_is_refused(rewritten, change, reason):
     assert reason in refusal(rewritten(change))
+
+
+def as_version_1(path, tensors=None):
+    """Describe the classifier as version 1 did, with the digest that it had."""
+    with safe_open(path, framework="numpy") as file:
+        card = json.loads(file.metadata()["napari_ctc"])
+        found = {name: file.get_tensor(name) for name in file.keys()}
+    card = {name: one for name, one in card.items() if name not in ("shown", "temperature", "calibrated")}
+    decisive = ("classes", "channels", "scaling", "native", "size", "settings")
+    digest = hashlib.sha256(json.dumps({name: card[name] for name in decisive}, sort_keys=True).encode())
+    for name in sorted(found):
+        array = found[name]
+        digest.update(f"{name}{array.dtype.name}{array.shape}".encode() + array.tobytes())
+    return card | {"format_version": 1, "digest": digest.hexdigest()}
+
+
+def test_a_file_of_version_1_still_loads_and_is_saved_as_such(trained, rewritten, tmp_path):
+    classifier, folder = trained
+    older = as_version_1(folder / "model.safetensors")
+    loaded = load_classifier(rewritten(card=json.dumps(older)))
+    assert loaded.digest == older["digest"] != classifier.digest
+    assert (loaded.temperature, loaded.calibrated) == (1.0, ())
+    counts = np.array(list(classifier.counts["training"].values()))
+    assert loaded.shown == pytest.approx(counts / counts.sum())
+    loaded.save(tmp_path / "again.safetensors")
+    assert load_classifier(tmp_path / "again.safetensors").digest == older["digest"]
+    smuggled = json.dumps(older | {"temperature": 9.0, "calibrated": ["debris"]})  # its digest does not cover them
+    assert load_classifier(rewritten(card=smuggled)).temperature == 1.0
+    without = {name: one for name, one in older.items() if name not in ("counts", "loss_prior")}
+    assert load_classifier(rewritten(card=json.dumps(without))).shown == pytest.approx((1 / 3,) * 3)
+
+
+def test_a_classifier_says_how_its_scores_are_read(trained):
+    classifier, _ = trained
+    assert classifier.reading().shown == classifier.shown == pytest.approx((14 / 28, 9 / 28, 5 / 28), abs=0.05)
+    assert classifier.reading().decision == "balanced"
+    other = classifier.reading("most-probable", "uniform")
+    assert (other.decision, other.shown) == ("most-probable", pytest.approx((1 / 3,) * 3))
+    assert classifier.described(proportions="debris=0.5,leukocyte=0.25,tumour cell=0.25") == {
+        "decision": "balanced",
+        "proportions": "debris=0.5, leukocyte=0.25, tumour cell=0.25",
+        "calibrated": "",
+    }
 
 
 @pytest.mark.parametrize("card", ["", "[]", "{}", '{"format": 3', "null", "[" * 5000, '{"format_version": "x"}'])

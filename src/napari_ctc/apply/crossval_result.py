@@ -78,14 +78,11 @@ class CrossValidation:
 
     def sentences(self) -> list[str]:
         """Say what was found: a line a class, the balanced figures, accuracy, and the folds."""
-        scores, (least, most) = self.scores, self.spread
+        least, most = self.spread
         each = ", ".join(f"{one.balanced_accuracy:.3f}" for one in self.folds)
         ended = f"{len(self.folds)} of {self.planned}" if len(self.folds) < self.planned else f"{len(self.folds)}"
         return [
-            *(scores.sentence(place) for place in range(len(scores.classes))),
-            f"Balanced accuracy {scores.balanced_accuracy:.3f} (guessing: {scores.chance:.3f}), "
-            f"macro F1 {scores.macro_f1:.3f}.",
-            f"Accuracy {scores.accuracy:.3f}; always saying the largest class would score {scores.majority:.3f}.",
+            *self.scores.sentences(),
             f"Balanced accuracy of the {ended} folds: {each} (from {least:.3f} to {most:.3f}).",
         ]
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_ctc.data.manifest import Manifest
     from napari_ctc.data.predictions import Predictions
     from napari_ctc.learn.classifier import Classifier
-    from napari_ctc.settings import Precision
+    from napari_ctc.settings import Decision, Precision
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,14 @@ class Evaluation:
         write_whole(Path(path), (json.dumps(self.as_dict(), indent=2, allow_nan=False) + "\n").encode())
 
 
-def evaluate(classifier: Classifier, manifest: Manifest, *, precision: Precision = "auto") -> Job[Evaluation]:
+def evaluate(
+    classifier: Classifier,
+    manifest: Manifest,
+    *,
+    precision: Precision = "auto",
+    decision: Decision | None = None,
+    proportions: str | None = None,
+) -> Job[Evaluation]:
     """Classify the labelled specimens of a manifest and compare.
 
     Parameters
@@ -65,7 +72,8 @@ def evaluate(classifier: Classifier, manifest: Manifest, *, precision: Precision
     classifier : Classifier
     manifest : Manifest
         Unlabelled specimens, and those of classes that the classifier does not know, are left out.
-    precision : "auto", "float32" or "bfloat16"
+    precision, decision, proportions
+        As `classify` takes them.
 
     Returns
     -------
@@ -99,7 +107,9 @@ def evaluate(classifier: Classifier, manifest: Manifest, *, precision: Precision
             f"are left out.",
             warning=True,
         )
-    predictions = yield from classify(known, classifier, precision=precision)
+    predictions = yield from classify(
+        known, classifier, precision=precision, decision=decision, proportions=proportions
+    )
     if predictions.stopped:
         raise Stopped
     readable = (predictions.table["error"] == "").to_numpy()

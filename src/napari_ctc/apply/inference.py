@@ -32,7 +32,8 @@ from napari_ctc.events import Classified, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.batches import Canvas
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.devices import choose_device, choose_precision
-from napari_ctc.settings import Device, Precision
+from napari_ctc.score.calibration import Reading
+from napari_ctc.settings import Decision, Device, Precision
 
 READERS_AT_ONCE = 4
 READ_AHEAD = 3  # batches; enough that the network never waits, few enough to keep memory flat
@@ -49,6 +50,15 @@ class _Batch:
     reasons: list[str] = field(repr=False)
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A classifier, how its raw scores are read, and the same in words."""
+
+    classifier: Classifier
+    reading: Reading
+    described: dict[str, str]
+
+
 def classify(
     inputs: Manifest | str | Path | Sequence[str | Path],
     classifier: Classifier,
@@ -57,6 +67,8 @@ def classify(
     precision: Precision = "auto",
     device: Device = "auto",
     batch_size: int = 0,
+    decision: Decision | None = None,
+    proportions: str | None = None,
 ) -> Job[Predictions]:
     """Classify specimens, in the order of the input.
 
@@ -73,6 +85,11 @@ def classify(
     device : "auto", "cpu", "cuda" or "mps"
     batch_size : int
         Specimens in one forward pass; 0 chooses.
+    decision : "balanced" or "most-probable", optional
+        Which class is called; as the classifier was trained to, if not given.
+    proportions : str, optional
+        The class proportions that the probabilities are for: "training", "uniform", or "name=0.9, name=0.1"; as
+        the classifier was trained to, if not given.
 
     Yields
     ------
@@ -92,7 +109,11 @@ def classify(
         If `out` ends in no known format.
     ManifestError, SpecimenError
         If `inputs` cannot be opened at all.
+    SettingsError
+        If the proportions do not fit the classes.
     """
+    how = (decision, proportions)
+    asked = _Asked(classifier, classifier.reading(*how), classifier.described(*how))
     manifest = inputs if isinstance(inputs, Manifest) else Manifest.open(inputs, classifier.layout)
     if manifest.layout.channels != classifier.channel_count:
         raise ClassifierError(
@@ -111,7 +132,7 @@ def classify(
             yield Said(text=f"Classifying {len(manifest):,} specimens on {target.type} in {str(kind)[6:]}.")
             for note in manifest.notes:
                 yield Said(text=note, warning=True)
-            with closing(_batches(manifest, classifier, target, kind, batch_size)) as events:
+            with closing(_batches(manifest, asked, target, kind, batch_size)) as events:
                 for event in events:
                     if isinstance(event, Classified):
                         tables.append(event.rows)
@@ -152,9 +173,10 @@ def _writer(out: str | Path | None) -> Writer | None:
 
 
 def _batches(
-    manifest: Manifest, classifier: Classifier, device: torch.device, precision: torch.dtype, batch_size: int
+    manifest: Manifest, asked: _Asked, device: torch.device, precision: torch.dtype, batch_size: int
 ) -> Generator[Event]:
     """Read ahead, compute, and yield events; a generator, so that closing it ends the threads."""
+    classifier = asked.classifier
     size = batch_size or (4 if classifier.settings.network == "seed" else 32)
     network = copy.deepcopy(fold_norms(classifier.network_module)).to(
         device, precision, memory_format=torch.channels_last
@@ -172,9 +194,9 @@ def _batches(
             for row, reason in zip(batch.rows, batch.reasons, strict=True):
                 if reason:
                     yield Skipped(path=str(manifest.table["path"].iat[row]), reason=reason, done=done, total=total)
-            probabilities = _probabilities(network, batch.pixels, classifier, device, precision)
+            scores = _scores(network, batch.pixels, classifier, device, precision)
             done = batch.rows.stop
-            rows = _rows(manifest, batch, probabilities, classifier)
+            rows = _rows(manifest, batch, scores, asked)
             yield Classified(rows=rows, indices=tuple(batch.rows), done=done, total=total)
     finally:
         for future in waiting:
@@ -222,7 +244,7 @@ def _sha256(path: Path, size: int, modified: str) -> str:
 
 
 @torch.inference_mode()
-def _probabilities(
+def _scores(
     network: torch.nn.Module,
     pixels: NDArray[Any] | None,
     classifier: Classifier,
@@ -231,19 +253,18 @@ def _probabilities(
 ) -> NDArray[np.float32]:
     if pixels is None:
         return np.empty((0, len(classifier.classes)), np.float32)
-    scores = network(classifier.canvas.to_input(pixels, device).to(precision))  # (B, classes)
-    probabilities: NDArray[np.float32] = scores.float().softmax(dim=1).cpu().numpy()
-    return probabilities
+    scores: torch.Tensor = network(classifier.canvas.to_input(pixels, device).to(precision))  # (B, classes)
+    return scores.float().cpu().numpy()
 
 
-def _rows(
-    manifest: Manifest, batch: _Batch, probabilities: NDArray[np.float32], classifier: Classifier
-) -> pd.DataFrame:
+def _rows(manifest: Manifest, batch: _Batch, scores: NDArray[np.float32], asked: _Asked) -> pd.DataFrame:
+    classifier = asked.classifier
+    probabilities, called = asked.reading(scores)
     classes = np.array([*classifier.classes, ""], dtype=object)
     every = np.full((len(batch.rows), len(classifier.classes)), np.nan, np.float32)
     every[batch.readable] = probabilities
     best = np.full(len(batch.rows), -1)
-    best[batch.readable] = probabilities.argmax(axis=1) if len(probabilities) else best[:0]
+    best[batch.readable] = called
     source = manifest.table.iloc[batch.rows.start : batch.rows.stop]
     sizes, times, digests = zip(*batch.facts, strict=True)
     table = {
@@ -259,5 +280,6 @@ def _rows(
         "bytes": pd.array(list(sizes), dtype="Int64"),
         "modified": times,
         "sha256": digests,
+        **asked.described,
     }
     return typed(pd.DataFrame(table), classifier.classes)

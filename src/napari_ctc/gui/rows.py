@@ -7,7 +7,7 @@ specimens are open is the business of `session`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -193,6 +193,7 @@ class Rows:
         classes: Sequence[str],
         digests: Sequence[str],
         by: int,
+        read_as: Mapping[str, str],
     ) -> pd.DataFrame:
         """Make the table of predictions, `path` still empty; only current ones go out as predictions.
 
@@ -204,10 +205,12 @@ class Rows:
             The session's class names, the classifier's classes, and the classifiers' digests.
         by : int
             Which of the classifiers is in use.
+        read_as : mapping
+            How its raw scores were read, by column.
         """
         import pandas as pd
 
-        from napari_ctc.data.predictions import columns
+        from napari_ctc.data.predictions import READ_AS, columns
 
         current = status == Status.CURRENT
         said = current | ((status == Status.FAILED) & (self.by == by) & (self.by != NOT_KNOWN))
@@ -223,6 +226,7 @@ class Rows:
             "bytes": pd.Series(self.bytes, dtype="Int64").mask(~said | (self.bytes < 0)),
             "modified": np.where(said, self.modified, ""),
             "sha256": np.where(said, self.sha256, ""),
+            **{name: np.where(said, read_as.get(name, ""), "") for name in READ_AS},
         }
         data |= {
             f"p_{name}": np.where(current, self.probabilities[:, place], np.nan)

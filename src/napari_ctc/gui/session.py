@@ -320,7 +320,8 @@ class Session:
         reasons = np.full(len(self), "", dtype=object)
         told = np.flatnonzero((status == Status.STALE) | (status == Status.FAILED))
         reasons[told] = [self.reason(index, status[index]) for index in told]
-        table = self.rows.as_table(status, reasons, self.classes, classes, self._digests, self._by)
+        read_as = self._classifier.described() if self._classifier else {}
+        table = self.rows.as_table(status, reasons, self.classes, classes, self._digests, self._by, read_as)
         table = table.iloc[wanted].assign(path=manifest.keys)
         if len(wanted) < len(shown):  # what a person said of a file may stand in another of its rows
             codes = labels_by_file(self._files, self.rows.label, shown)[wanted]

@@ -14,7 +14,6 @@ from pathlib import Path
 from time import monotonic
 from typing import Any, Literal, cast
 
-import numpy as np
 import safetensors.torch
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -24,14 +23,14 @@ from torch import Tensor
 from napari_ctc.data.files import replacing
 from napari_ctc.errors import SettingsError
 from napari_ctc.learn.runs import Run
-from napari_ctc.score.metrics import Scores
 from napari_ctc.settings import TrainSettings
 
 FORMAT = "napari-ctc checkpoint"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 KEY = "napari_ctc"
 REST = 2.0  # seconds between two writings, so that short epochs are not slowed
 
+_HELD = "held/scores"  # of the validation specimens, at the epoch that is kept
 _TYPES = {"F32": torch.float32, "I64": torch.int64}
 _ANEW = "Train anew, without resuming."
 
@@ -52,7 +51,6 @@ class State(BaseModel):
     elapsed: float = Field(ge=0)  # seconds
     kept_epoch: int = Field(ge=0)
     kept_loss: float | None  # nats; none if no epoch was kept
-    kept_confusion: tuple[tuple[int, ...], ...] = ()
 
 
 def checkpoint_path(out: Path) -> Path:
@@ -133,6 +131,8 @@ def restore(run: Run, path: Path) -> None:
             part, _, key = name.partition("/")
             if part == "kept":
                 run.kept_weights[key] = target
+            elif part == "held":
+                run.kept_raw = target.numpy()
             elif part != "optimiser":
                 _parts(run)[part][key].copy_(target)
     if not run.kept_weights and state.kept_epoch:
@@ -144,14 +144,12 @@ def restore(run: Run, path: Path) -> None:
     run.kept_epoch = state.kept_epoch
     if state.kept_loss is not None:
         run.kept_loss = state.kept_loss
-        run.kept_scores = Scores(state.classes, np.array(state.kept_confusion, dtype=np.int64))
 
 
 # ------------------------------------------------------------------------------------------ the state
 
 
 def _state(run: Run) -> State:
-    scores = run.kept_scores
     return State(
         settings=run.settings,
         specimens=_digest(run),
@@ -164,7 +162,6 @@ def _state(run: Run) -> State:
         elapsed=monotonic() - run.started,
         kept_epoch=run.kept_epoch,
         kept_loss=run.kept_loss if math.isfinite(run.kept_loss) else None,
-        kept_confusion=() if scores is None else tuple(map(tuple, scores.confusion.tolist())),
     )
 
 
@@ -211,6 +208,8 @@ def _tensors(run: Run) -> dict[str, Tensor]:
     every = {f"{part}/{name}": one for part, tensors in _parts(run).items() for name, one in tensors.items()}
     if run.kept_epoch != run.ended:  # else they are those of the network or of its average
         every |= {f"kept/{name}": one for name, one in run.kept_weights.items()}
+    if run.kept_raw is not None:
+        every[_HELD] = torch.from_numpy(run.kept_raw)
     for place, state in run.optimiser.state_dict()["state"].items():
         every |= {f"optimiser/{place}/{name}": one for name, one in state.items()}
     return every
@@ -226,6 +225,8 @@ def _expected(run: Run, state: State) -> dict[str, tuple[tuple[int, ...], torch.
         for part, all_ in parts.items()
         for name, one in all_.items()
     }
+    if state.kept_epoch:
+        expected[_HELD] = ((len(run.data.validation), len(run.prior)), torch.float32)
     for place, weights in enumerate(_optimised(run)):
         expected[f"optimiser/{place}/step"] = ((), torch.float32)
         for name in ("exp_avg", "exp_avg_sq"):

@@ -7,62 +7,36 @@ before a tensor is read.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import safetensors.torch
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from napari_ctc.data.files import write_whole
 from napari_ctc.data.specimens import Layout
-from napari_ctc.errors import ClassifierError
+from napari_ctc.errors import ClassifierError, SettingsError
 from napari_ctc.learn.batches import Canvas
+from napari_ctc.learn.card import (
+    FORMAT,
+    FORMAT_VERSION,
+    KEY,
+    Card,
+    Scaling,
+    check_card,
+    digest_of,
+    of_version_1,
+    shown_by,
+)
 from napari_ctc.learn.networks import NETWORKS
-from napari_ctc.settings import TrainSettings
-
-FORMAT = "napari-ctc classifier"
-FORMAT_VERSION = 1
-KEY = "napari_ctc"
-
-
-class Scaling(BaseModel):
-    """Mean and standard deviation of each channel, in the specimens' units."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-    mean: tuple[float, ...]
-    sd: tuple[float, ...]
-
-
-class Card(BaseModel):
-    """What a classifier file says of itself. Fields that a later version may add are passed over."""
-
-    model_config = ConfigDict(frozen=True, allow_inf_nan=False)
-
-    classes: tuple[str, ...] = Field(min_length=2, max_length=10_000)
-    channels: tuple[str, ...] = Field(min_length=1, max_length=64)
-    scaling: Scaling
-    native: int = Field(ge=1, le=100_000)
-    size: int = Field(ge=24, le=1024)
-    settings: TrainSettings
-    metrics: dict[str, Any] = {}
-    counts: dict[str, Any] = {}
-    training_digests: tuple[str, ...] = ()
-    loss_prior: tuple[float, ...] = ()
-    versions: dict[str, str] = {}
-    parent: str = ""
-    created: str = ""
-    stopped: bool = False
-    digest: str = ""
+from napari_ctc.score.calibration import Reading, describe_proportions
+from napari_ctc.settings import Decision, TrainSettings
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,8 +59,14 @@ class Classifier:
         Specimens of each class in training and validation.
     training_digests : tuple of str, sorted
         `content_digest` of each training specimen.
-    loss_prior : tuple of K float
-        The class proportions that the loss pretends.
+    loss_prior : tuple of K float, summing to one
+        The class proportions that the loss pretends; equal ones where none are given.
+    shown : tuple of K float, summing to one
+        The class proportions that the probabilities are for; equal ones where none are given.
+    temperature : float, dimensionless
+        See `napari_ctc.score.temperature`.
+    calibrated : tuple of str
+        The classes with enough held-out specimens for their probability to be more than a score.
     versions : dict
         Of the software that trained it.
     parent : str
@@ -96,7 +76,9 @@ class Classifier:
     stopped : bool
         Whether a person ended the training early.
     digest : str
-        Hexadecimal; covers tensors, classes, channels, scaling, sizes and settings, not times. Computed.
+        Hexadecimal; covers tensors and all that decides what they mean, not times. Computed.
+    format_version : int
+        Of the file that it came from: it is saved so again, since the digest of version 1 covers less.
     """
 
     network_module: nn.Module = field(repr=False)
@@ -107,21 +89,28 @@ class Classifier:
     size: int
     settings: TrainSettings
     metrics: Mapping[str, Any] = field(default_factory=dict, repr=False)
-    counts: Mapping[str, Any] = field(default_factory=dict, repr=False)
+    counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict, repr=False)
     training_digests: tuple[str, ...] = field(default=(), repr=False)
     loss_prior: tuple[float, ...] = ()
+    shown: tuple[float, ...] = ()
+    temperature: float = 1.0
+    calibrated: tuple[str, ...] = ()
     versions: Mapping[str, str] = field(default_factory=dict, repr=False)
     parent: str = ""
     created: str = ""
     stopped: bool = False
     digest: str = ""
+    format_version: int = FORMAT_VERSION
 
     def __post_init__(self) -> None:
         """Freeze the network, and compute the digest."""
         self.network_module.eval().requires_grad_(False)
+        for name in ("loss_prior", "shown"):
+            if not getattr(self, name):
+                object.__setattr__(self, name, (1 / len(self.classes),) * len(self.classes))
         if not self.digest:
             card = json.loads(json.dumps(self._card()))
-            object.__setattr__(self, "digest", _digest(self._tensors(), card))
+            object.__setattr__(self, "digest", digest_of(self._tensors(), card))
 
     @property
     def short(self) -> str:
@@ -143,6 +132,32 @@ class Classifier:
         """How specimens become the network's input."""
         return Canvas(self.native, self.size, self.scaling.mean, self.scaling.sd)
 
+    def reading(self, decision: Decision | None = None, proportions: str | None = None) -> Reading:
+        """Say how its raw scores are read: as it was trained to be, or otherwise.
+
+        Parameters
+        ----------
+        decision : "balanced" or "most-probable", optional
+        proportions : str, optional
+            As `napari_ctc.score.calibration.read_proportions` takes them.
+
+        Raises
+        ------
+        SettingsError
+            If the proportions do not fit the classes.
+        """
+        shown = self.shown if proportions is None else shown_by(proportions, self.classes, self.counts)
+        return Reading(self.loss_prior, shown, self.temperature, decision or self.settings.decision)
+
+    def described(self, decision: Decision | None = None, proportions: str | None = None) -> dict[str, str]:
+        """Say in words how its raw scores are read, under the names of the columns of `Predictions`."""
+        reading = self.reading(decision, proportions)
+        return {
+            "decision": reading.decision,
+            "proportions": describe_proportions(reading.shown, self.classes),
+            "calibrated": ", ".join(self.calibrated),
+        }
+
     def save(self, path: str | Path) -> None:
         """Write the classifier file, the whole of it or nothing.
 
@@ -151,7 +166,7 @@ class Classifier:
         CTCError
             If the file cannot be written there.
         """
-        card = {"format": FORMAT, "format_version": FORMAT_VERSION, **self._card(), "digest": self.digest}
+        card = {"format": FORMAT, **self._card(), "digest": self.digest}
         metadata = {KEY: json.dumps(card, allow_nan=False)}
         write_whole(Path(path), safetensors.torch.save(self._tensors(), metadata))
 
@@ -171,23 +186,15 @@ class Classifier:
             "counts": self.counts,
             "training_digests": self.training_digests,
             "loss_prior": self.loss_prior,
+            "shown": self.shown,
+            "temperature": self.temperature,
+            "calibrated": self.calibrated,
             "versions": self.versions,
             "parent": self.parent,
             "created": self.created,
             "stopped": self.stopped,
+            "format_version": self.format_version,
         }
-
-
-def _digest(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
-    """Digest tensors and what decides their meaning. `card` is as JSON gives it back."""
-    digest = hashlib.sha256()
-    decisive = ("classes", "channels", "scaling", "native", "size", "settings")
-    digest.update(json.dumps({name: card[name] for name in decisive}, sort_keys=True).encode())
-    for name in sorted(tensors):
-        array = tensors[name].detach().cpu().contiguous().numpy()
-        digest.update(f"{name}{array.dtype.name}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<")).tobytes())
-    return digest.hexdigest()
 
 
 # ------------------------------------------------------------------------------------------- loading
@@ -230,7 +237,7 @@ def read_card(path: str | Path) -> dict[str, Any]:
             f"{path.name} was saved by a newer napari-ctc (format {version}; this one reads up to "
             f"{FORMAT_VERSION}). Update napari-ctc to use it."
         )
-    return dict(card)
+    return {**card, "format_version": version}
 
 
 _AGAIN = "Copy it again from where it came, or train another."
@@ -247,9 +254,9 @@ def load_classifier(path: str | Path) -> Classifier:
     path = Path(path)
     raw = read_card(path)
     try:
-        card = Card.model_validate(raw)
-        _check_card(card)
-    except (ValidationError, ValueError) as problem:
+        card = of_version_1(raw) if raw["format_version"] == 1 else Card.model_validate(raw)
+        check_card(card)
+    except (ValidationError, ValueError, SettingsError) as problem:
         why = problem.errors()[0]["loc"] if isinstance(problem, ValidationError) else problem
         raise ClassifierError(
             f"{path.name} is damaged, or from another version of napari-ctc: its description does not hold "
@@ -258,28 +265,11 @@ def load_classifier(path: str | Path) -> Classifier:
     with torch.device("meta"):  # no memory, no random numbers
         network = NETWORKS[card.settings.network].build(len(card.channels), len(card.classes), card.size)
     tensors = _read_tensors(path, network)
-    if _digest(tensors, raw) != card.digest:
+    if digest_of(tensors, raw) != card.digest:
         raise ClassifierError(f"{path.name} was changed or damaged since it was saved. {_AGAIN}")
     network.load_state_dict(tensors, strict=True, assign=True)
     fields = {name: getattr(card, name) for name in Card.model_fields}
     return Classifier(network, **fields)
-
-
-def _check_card(card: Card) -> None:
-    """Check what the fields of a card say of each other; raises ValueError."""
-    if len(set(card.classes)) != len(card.classes):
-        raise ValueError("a class stands twice")
-    if not len(card.scaling.mean) == len(card.scaling.sd) == len(card.channels):
-        raise ValueError("scaling and channels differ in number")
-    if min(card.scaling.sd) <= 0:
-        raise ValueError("a scaling of zero")
-    network = NETWORKS[card.settings.network]
-    if card.size < network.smallest or (network.fixed_size and card.size != network.fixed_size):
-        raise ValueError(f"the network cannot have the size {card.size}")
-    if card.loss_prior and (
-        len(card.loss_prior) != len(card.classes) or not math.isclose(sum(card.loss_prior), 1, abs_tol=1e-3)
-    ):
-        raise ValueError("the loss prior does not fit the classes")
 
 
 def _read_tensors(path: Path, network: nn.Module) -> dict[str, Tensor]:

@@ -10,27 +10,38 @@ import numpy as np
 import torch
 
 from napari_ctc.errors import TrainingError
-from napari_ctc.learn.classifier import Classifier, Scaling
+from napari_ctc.learn.card import Scaling
+from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.runs import Run, in_memory_format
+from napari_ctc.score.calibration import called, log_posterior
+from napari_ctc.score.metrics import score
+from napari_ctc.score.reliability import calibrate
 
 HELD_OUT = "validation specimens"
 CHOSE = "validation specimens, which chose the epoch"
 
 
 def finished(run: Run, start: Classifier | None = None) -> Classifier:
-    """Make the classifier of the epoch that was kept.
+    """Make the classifier of the epoch that was kept, and fit its temperature.
+
+    Its figures are of the validation specimens, each read with a temperature that it had no part in choosing.
 
     Raises
     ------
     TrainingError
         If no epoch had a finite loss on the validation specimens.
     """
-    if run.kept_scores is None:
+    if run.kept_raw is None:
         raise TrainingError(
             "No epoch had a finite loss on the validation specimens. Try a tenth of the learning rate, and look "
             "for validation specimens with extreme pixel values."
         )
     classes, data = run.deal.classes, run.data
+    read = ~np.isnan(run.kept_raw).any(axis=1)
+    raw, truth = run.kept_raw[read], data.truth[data.validation][read]
+    calibration = calibrate(raw, truth, run.prior, classes)
+    log_p = log_posterior(raw, run.prior, run.shown, calibration.apart[:, None])
+    scores = score(truth, called(log_p, run.shown, run.settings.decision), classes)
     in_memory_format(run.network, torch.contiguous_format)
     run.network.load_state_dict(run.kept_weights)
     counts = {
@@ -50,12 +61,16 @@ def finished(run: Run, start: Classifier | None = None) -> Classifier:
             "epoch": run.kept_epoch,
             "epochs": run.ended,
             "log_loss": run.kept_loss,
-            **run.kept_scores.as_dict(),
+            **scores.as_dict(),
+            "calibration": calibration.figures,
         },
         counts=counts,
         training_digests=tuple(sorted({*data.digests, *(start.training_digests if start else ())})),
         parent=run.parent,
         loss_prior=run.prior,
+        shown=run.shown,
+        temperature=calibration.temperature,
+        calibrated=calibration.calibrated,
         versions=_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         stopped=run.stopped,

@@ -27,7 +27,6 @@ from napari_ctc.learn.planning import Deal, choose_steps
 from napari_ctc.learn.reading import Data
 from napari_ctc.learn.sentinel import Sentinel
 from napari_ctc.score.calibration import read_proportions
-from napari_ctc.score.metrics import Scores
 from napari_ctc.settings import TrainSettings
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -66,7 +65,7 @@ class Run:
     kept_loss: float = math.inf
     kept_epoch: int = 0
     kept_weights: dict[str, Tensor] = field(default_factory=dict)
-    kept_scores: Scores | None = None
+    kept_raw: NDArray[np.float32] | None = None  # (validation, K) scores; NaN where none could be read
 
     @classmethod
     def begin(
@@ -185,15 +184,15 @@ class Run:
         """Whether every class is shown equally often."""
         return WEIGHTINGS[self.settings.weighting].resamples
 
-    def keep(self, loss: float, scores: Scores) -> bool:
-        """Keep the weights of the epoch that ended, unless `patience` looks for the best one and this is not it.
+    def keep(self, loss: float, raw: NDArray[np.float32]) -> bool:
+        """Keep weights and raw scores of the epoch that ended, unless `patience` looks for the best and it is not.
 
         The last epoch is the better choice: the schedule ends there, and a class with few validation specimens
         makes a poor judge of epochs (docs/benchmarks.md has the comparison).
         """
         if not (loss < self.kept_loss if self.settings.patience else math.isfinite(loss)):
             return False
-        self.kept_loss, self.kept_epoch, self.kept_scores = loss, self.ended, scores
+        self.kept_loss, self.kept_epoch, self.kept_raw = loss, self.ended, raw
         self.kept_weights = {
             name: one.detach().cpu().clone(memory_format=torch.contiguous_format)
             for name, one in self.steady.state_dict().items()

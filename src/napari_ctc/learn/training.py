@@ -258,7 +258,7 @@ def _skipped(run: Run, batch: Batch) -> Iterator[Event]:
 def _check(run: Run, training_loss: float) -> Job[EpochDone]:
     """Score the validation specimens, and keep the weights."""
     run.steady.eval()
-    every, truth = [], []
+    every, rows = [], []
     parts = np.array_split(run.data.validation, run.checks)
     with closing(ahead((partial(run.data.pool.batch, rows) for rows in parts), run.data.pool.workers)) as batches:
         for batch in batches:
@@ -266,17 +266,20 @@ def _check(run: Run, training_loss: float) -> Job[EpochDone]:
             if len(batch.rows):
                 with torch.no_grad():
                     every.append(run.scores_of(run.input_of(batch)[0], run.steady).cpu().numpy())
-                truth.append(run.data.truth[batch.rows])
+                rows.append(batch.rows)
             yield run.tick()
     if not every:
         raise TrainingError("None of the validation specimens can be read any more. Check the disk they are on.")
-    raw, known = np.concatenate(every), np.concatenate(truth)
+    raw, read = np.concatenate(every), np.concatenate(rows)
+    known = run.data.truth[read]
     uniform = np.full(len(run.prior), 1 / len(run.prior))
     value = balanced_log_loss(log_posterior(raw, run.prior, uniform), known)
     predicted = called(log_posterior(raw, run.prior, run.shown), run.shown, run.settings.decision)
     scores_now = score(known, predicted, run.deal.classes)
     run.ended += 1
-    kept = run.keep(value, scores_now)
+    whole = np.full((len(run.data.validation), len(run.prior)), np.nan, np.float32)
+    whole[np.isin(run.data.validation, read)] = raw
+    kept = run.keep(value, whole)
     return EpochDone(
         done=min(run.done, run.total),
         total=run.total,

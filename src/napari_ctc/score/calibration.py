@@ -1,13 +1,14 @@
 """From raw scores to probabilities for stated class proportions, and to the class that is called.
 
 A weighted loss gives posteriors for proportions that it pretends; `log_posterior` brings them to those a person
-wants to read.
+wants to read. How the temperature is found is in `temperature`.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,8 +20,32 @@ from napari_ctc.settings import Decision
 Floats = NDArray[np.float64]
 
 
+@dataclass(frozen=True)
+class Reading:
+    """How raw scores are read.
+
+    Parameters
+    ----------
+    loss_prior, shown : tuple of K float, summing to one
+        The proportions that the loss pretended, and those that the probabilities are for.
+    temperature : float, dimensionless
+    decision : "balanced" or "most-probable"
+        See `called`.
+    """
+
+    loss_prior: tuple[float, ...]
+    shown: tuple[float, ...]
+    temperature: float
+    decision: Decision
+
+    def __call__(self, scores: NDArray[np.floating[Any]]) -> tuple[Floats, NDArray[np.int64]]:
+        """Turn raw scores (N, K) into probabilities (N, K) and called classes (N,)."""
+        log_p = log_posterior(scores, self.loss_prior, self.shown, self.temperature)
+        return np.exp(log_p), called(log_p, self.shown, self.decision)
+
+
 def log_posterior(
-    scores: NDArray[np.floating[Any]], loss_prior: ArrayLike, shown: ArrayLike, temperature: float = 1.0
+    scores: NDArray[np.floating[Any]], loss_prior: ArrayLike, shown: ArrayLike, temperature: ArrayLike = 1.0
 ) -> Floats:
     """Give log-probabilities for the class proportions `shown`.
 
@@ -31,7 +56,8 @@ def log_posterior(
         The proportions that the loss pretended.
     shown : (K,), summing to one
         The proportions that the probabilities are for.
-    temperature : float, dimensionless
+    temperature : float or (N, 1), dimensionless
+        Above one it makes the scores less sure, below one surer.
 
     Returns
     -------
@@ -46,7 +72,7 @@ def log_posterior(
 
     with np.errstate(divide="ignore"):  # a class that is said not to occur has the probability zero
         ratio = np.log(np.asarray(shown, dtype=np.float64)) - np.log(np.asarray(loss_prior, dtype=np.float64))
-    log_p: Floats = log_softmax(np.asarray(scores, dtype=np.float64) / temperature + ratio, axis=1)
+    log_p: Floats = log_softmax(np.asarray(scores, dtype=np.float64) / np.asarray(temperature) + ratio, axis=1)
     return log_p
 
 
@@ -110,6 +136,11 @@ def read_proportions(text: str, classes: Sequence[str], training: ArrayLike) -> 
     if min(shares) < 0 or not math.isclose(total, 1, abs_tol=0.005):
         raise SettingsError(f"The proportions sum to {total:g}; they should be parts of 1, none below 0.")
     return tuple(share / total for share in shares)
+
+
+def describe_proportions(shown: Sequence[float], classes: Sequence[str]) -> str:
+    """Write class proportions as `read_proportions` reads them: "leukocyte=0.54, debris=0.46"."""
+    return ", ".join(f"{name}={share:.4g}" for name, share in zip(classes, shown, strict=True))
 
 
 def _given(text: str) -> dict[str, float]:

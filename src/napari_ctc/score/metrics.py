@@ -126,6 +126,15 @@ class Scores:
         low, high = (round(100 * end) for end in self._intervals[k])
         return f"{name}: {int(self.found[k])} of {count} found; 95 % interval {low} to {high} %"
 
+    def sentences(self) -> list[str]:
+        """Say it all: a line a class, the balanced figures, and accuracy beside the majority's."""
+        return [
+            *(self.sentence(place) for place in range(len(self.classes))),
+            f"Balanced accuracy {self.balanced_accuracy:.3f} (guessing: {self.chance:.3f}), "
+            f"macro F1 {self.macro_f1:.3f}.",
+            f"Accuracy {self.accuracy:.3f}; always saying the largest class would score {self.majority:.3f}.",
+        ]
+
     def as_dict(self) -> dict[str, Any]:
         """Give all figures as plain values for JSON, None where there is no number."""
         precision, recall, f1 = self.precision, self.recall, self.f1
