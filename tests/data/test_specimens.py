@@ -8,7 +8,6 @@ from napari_ctc.data.specimens import (
     Layout,
     content_digest,
     describe,
-    find_files,
     keys_of,
     read_specimen,
     split_key,
@@ -110,14 +109,6 @@ def test_a_file_with_bytes_after_the_array_is_read(tmp_path):
     path = tmp_path / "a.npy"
     path.write_bytes(bytes_of(array) + b"trailing")
     np.testing.assert_array_equal(read_specimen(path), array)
-
-
-def test_files_are_found_below_the_folder_in_natural_order(tmp_path):
-    for name in ("10.npy", "9.npy", "a/2.NPY", ".hidden.npy", ".git/x.npy", "notes.txt", "1.npy"):
-        (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_bytes(b"")
-    found = [path.relative_to(tmp_path).as_posix() for path in find_files(tmp_path)]
-    assert found == ["1.npy", "9.npy", "10.npy", "a/2.NPY"]
 
 
 def test_keys_name_entries_of_stacks():

@@ -10,7 +10,7 @@ import io
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -19,13 +19,8 @@ from numpy.typing import NDArray
 
 from napari_ctc.data.files import write_whole
 from napari_ctc.data.formats import READERS, Array, is_specimen_file
-from napari_ctc.data.specimens import (
-    Layout,
-    find_files,
-    keys_of,
-    read_specimen,
-    split_key,
-)
+from napari_ctc.data.listing import keys_of_files, list_folder
+from napari_ctc.data.specimens import Layout, keys_of, read_specimen, split_key
 from napari_ctc.data.tables import COLUMNS, checked_table, read_rows
 from napari_ctc.errors import ManifestError, SpecimenError
 
@@ -123,17 +118,15 @@ class Manifest:
         folder = Path(folder).absolute()
         if not folder.is_dir():
             raise ManifestError(f"{folder} is not a folder. Choose a folder of specimens or a manifest (.csv).")
-        files = find_files(folder)
-        nameless = [file for file in files if not _is_text(file)]
-        files = [file for file in files if _is_text(file)]
+        every = list_folder(folder)
+        files = {name: size for name, size in every.items() if _is_text(name)}
         if not files:
             kinds = ", ".join(READERS)
             raise ManifestError(f"{folder} and the folders below it hold no specimen file ({kinds}).")
-        keys, owners, notes = _keys_of_files(files, folder, layout)
-        if nameless:
-            notes = (*notes, f"{len(nameless)} files are left out: their names are not text. Rename them.")
-        parts = [PurePosixPath(name).parts for name in owners]
-        group = [part[0] if len(part) > 1 else "" for part in parts]
+        keys, owners, notes = keys_of_files(files, folder, layout)
+        if nameless := len(every) - len(files):
+            notes = (*notes, f"{nameless} files are left out: their names are not text. Rename them.")
+        group = [name.partition("/")[0] if "/" in name else "" for name in owners]
         manifest = cls(_table(keys, **{subfolders: group}), folder, layout, notes)
         for name in LABEL_FILES:
             if (folder / name).is_file():
@@ -165,7 +158,8 @@ class Manifest:
         root = files[0].parent if len(parents) == 1 else Path(_common(parents))
         if len(files) == 1:
             return cls(_table(list(keys_of(files[0], files[0].name, layout))), root, layout)
-        keys, _, notes = _keys_of_files(files, root, layout)
+        names = rebase([file.as_posix() for file in files], Path("/"), root)
+        keys, _, notes = keys_of_files(dict.fromkeys(names, -1), root, layout)
         return cls(_table(keys), root, layout, notes)
 
     # ------------------------------------------------------------------------------------ asking it
@@ -277,36 +271,10 @@ def _table(keys: Sequence[str], **columns: Sequence[str]) -> pd.DataFrame:
     return pd.DataFrame(data, columns=list(COLUMNS), dtype="str")
 
 
-def _keys_of_files(
-    files: Sequence[Path], root: Path, layout: Layout
-) -> tuple[list[str], list[str], tuple[str, ...]]:
-    """Give the keys of all specimens, the name of the file that owns each, and notes.
-
-    A file that cannot be read keeps its place under its name: whoever reads it is told why.
-    """
-    names = rebase([file.as_posix() for file in files], Path("/"), root)
-    keys: list[str] = []
-    owners: list[str] = []
-    broken: list[str] = []
-    for file, name in zip(files, names, strict=True):
-        try:
-            found = list(keys_of(file, name, layout))
-        except SpecimenError as problem:
-            broken.append(str(problem))
-            found = [name]
-        keys += found
-        owners += [name] * len(found)
-    if len(broken) == len(files):
-        more = f" So it is with all {len(files)} files." if len(files) > 1 else ""
-        raise SpecimenError(broken[0] + more)
-    notes = (f"{len(broken)} of {len(files)} files cannot be read. The first: {broken[0]}",) if broken else ()
-    return keys, owners, notes
-
-
-def _is_text(path: Path) -> bool:
+def _is_text(name: str) -> bool:
     """Tell whether a name can be written into a table: on Linux a file's name may be any bytes."""
     try:
-        str(path).encode()
+        name.encode()
     except UnicodeEncodeError:
         return False
     return True

@@ -8,8 +8,6 @@ that cannot be read. Tables of specimens live in `manifest`, lazy stacks for the
 from __future__ import annotations
 
 import hashlib
-import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,24 +58,6 @@ class Contents:
 
 
 # ---------------------------------------------------------------------------------------- files and keys
-
-
-def find_files(folder: Path) -> list[Path]:
-    """List every specimen file below a folder, in natural order ("2" before "10"), hidden ones left out."""
-    found = []
-    for parent, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        found += [
-            os.path.join(parent, name)  # noqa: PTH118 - a Path for each of 100,000 names takes a second
-            for name in names
-            if not name.startswith(".") and is_specimen_file(name)
-        ]
-    found.sort(key=_natural)
-    return [Path(name) for name in found]
-
-
-def _natural(name: str) -> list[tuple[int, str]]:
-    return [(int(part), "") if part.isdigit() else (-1, part) for part in re.split(r"(\d+)", name) if part]
 
 
 def split_key(key: str) -> tuple[str, int | None]:
