@@ -75,7 +75,7 @@ def pictures_of_docs() -> None:
     dock.setup.form.minutes.value = 1.0
     dock.findChild(QPushButton, "train").click()
     session = session_of(viewer)
-    wait_until(lambda: dock._last_epoch >= 10 or session.classifier is not None)  # noqa: SLF001
+    wait_until(lambda: dock.run.last_epoch >= 10 or session.classifier is not None)
     take(viewer, IMAGES / "train.png")
     wait_until(lambda: session.classifier is not None)
     show_result(viewer, None)

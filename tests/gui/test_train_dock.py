@@ -4,23 +4,21 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 
 pytest.importorskip("napari")
 from pydantic import Field
-from qtpy.QtCore import Qt, QThreadPool, QTimer
-from qtpy.QtWidgets import QFileDialog, QMessageBox, QPushButton, QWidget
+from qtpy.QtCore import QThreadPool, QTimer
+from qtpy.QtWidgets import QFileDialog, QMessageBox
+from train_driver import TrainDriver
 
-from napari_ctc.data.drawn import CHANNELS, write_drawn
+from napari_ctc.data.drawn import CHANNELS
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SettingsError
-from napari_ctc.events import StepDone, run
+from napari_ctc.events import StepDone
 from napari_ctc.gui import train_setup
 from napari_ctc.gui.forms import fill_form, form_of, read_forms
-from napari_ctc.gui.layers import add_stack
-from napari_ctc.gui.session import session_of
 from napari_ctc.gui.train_parts import clock
 from napari_ctc.settings import TrainSettings
 
@@ -30,75 +28,6 @@ TIME = 60_000
 @pytest.fixture(autouse=True)
 def strict(monkeypatch):
     monkeypatch.setenv("NAPARI_STRICT_QT", "1")
-
-
-@pytest.fixture(scope="module")
-def drawn(tmp_path_factory):
-    """A folder of 40 drawn specimens of 32 pixels with its manifest.csv."""
-    folder = tmp_path_factory.mktemp("train") / "specimens"
-    run(write_drawn(folder, 40, seed=2, size=32, shares=(0.5, 0.3, 0.2)))
-    return folder
-
-
-@pytest.fixture
-def manifest(drawn):
-    return Manifest.open(drawn / "manifest.csv")
-
-
-@pytest.fixture
-def small_classifier(manifest, tmp_path):
-    """A classifier file from one epoch."""
-    from napari_ctc.learn.training import train
-
-    path = tmp_path / "small.safetensors"
-    settings = TrainSettings(epochs=1, size=24, augment=False, device="cpu", precision="float32", seed=5)
-    run(train(manifest, settings, path, channel_names=CHANNELS))
-    return path
-
-
-class Driver:
-    """A window with the dock in it, and the clicks of a person."""
-
-    def __init__(self, viewer, qtbot, out):
-        self.viewer, self.qtbot = viewer, qtbot
-        self.dock, self.widget = viewer.window.add_plugin_dock_widget("napari-ctc", "Train classifier")
-        self.session = session_of(viewer)
-        self.out = out
-        self.widget.setup.out.setText(str(out))
-        self.widget.setup.out.setModified(True)
-        self.set(size=24, augment=False, device="cpu", precision="float32", epochs=2, batch_size=16)
-
-    def set(self, **settings):
-        for name, value in settings.items():
-            form = self.widget.setup.form if name in train_setup.UP_FRONT else self.widget.setup.advanced_form
-            form[name].value = value
-
-    def part(self, name, kind=QWidget):
-        return self.widget.findChild(kind, name)
-
-    def click(self, name):
-        self.qtbot.mouseClick(self.part(name, QPushButton), Qt.MouseButton.LeftButton)
-
-    def until(self, test):
-        self.qtbot.waitUntil(lambda: bool(test()), timeout=TIME)
-
-    def until_idle(self):
-        self.until(lambda: self.part("train").isEnabled())
-
-    @property
-    def message(self):
-        return self.part("message").text()
-
-    def cells(self, column):
-        table = self.part("classes")
-        return [table.item(row, column).text() for row in range(table.rowCount())]
-
-
-@pytest.fixture
-def driver(make_napari_viewer, qtbot, manifest, tmp_path):
-    viewer = make_napari_viewer()
-    add_stack(viewer, manifest, CHANNELS)
-    return Driver(viewer, qtbot, tmp_path / "trained.safetensors")
 
 
 def no_thread_left():
@@ -123,7 +52,7 @@ def test_classes_weights_and_the_majority_guess_stand_there_before_training(driv
 
 
 def test_without_specimens_the_dock_says_what_to_do(make_napari_viewer, qtbot, tmp_path):
-    driver = Driver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
+    driver = TrainDriver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
     driver.until(lambda: driver.part("summary").text())
     assert "Open specimens" in driver.part("summary").text()
     driver.click("train")
@@ -231,7 +160,7 @@ def test_training_by_clicks_ends_in_a_saved_classifier_that_is_in_use(driver):
 def test_specimens_that_cannot_be_read_are_left_out_and_told(make_napari_viewer, qtbot, drawn, tmp_path):
     folder = tmp_path / "torn"
     shutil.copytree(drawn, folder)
-    driver = Driver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
+    driver = TrainDriver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
     Path(folder / Manifest.open(folder / "manifest.csv").keys[0]).write_bytes(b"")
     driver.part("train_on").set_path(folder / "manifest.csv")
     driver.click("train")
@@ -350,12 +279,12 @@ def test_a_message_goes_when_another_dock_changes_the_classifier(driver, small_c
 
 
 def test_specimens_being_read_before_the_first_epoch_are_said_to_be(driver):
-    driver.widget._run = SimpleNamespace(stopping=False)
-    driver.widget._follow_run(StepDone(epoch=0, epochs=0, done=3, total=40))
+    follow = driver.widget.run.follow
+    driver.part("stop").setEnabled(True)  # as while a run is at work
+    follow(StepDone(epoch=0, epochs=0, done=3, total=40))
     assert driver.part("time_left").text() == "reading specimens…"
-    driver.widget._follow_run(StepDone(epoch=1, epochs=2, done=3, total=40, seconds_left=5.0))
+    follow(StepDone(epoch=1, epochs=2, done=3, total=40, seconds_left=5.0))
     assert driver.part("time_left").text().startswith("epoch 1 of 2")
-    driver.widget._run = None
 
 
 def test_the_dock_leaves_room_for_the_canvas_and_follows_the_theme(driver):
@@ -393,7 +322,7 @@ class MoreSettings(TrainSettings):
 
 def test_a_new_setting_appears_in_the_dock_by_itself(make_napari_viewer, qtbot, tmp_path, monkeypatch):
     monkeypatch.setattr(train_setup, "TrainSettings", MoreSettings)
-    driver = Driver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
+    driver = TrainDriver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
     driver.set(sharpness=0.75)
     assert driver.part("sharpness").toolTip() == "How sharp."
     assert driver.widget.setup.settings().sharpness == 0.75

@@ -14,10 +14,10 @@ import safetensors.torch
 from safetensors import safe_open
 from spots import draw_spot, write_spots
 
+from napari_ctc.data.files import checkpoint_path
 from napari_ctc.errors import SettingsError, Stopped
 from napari_ctc.events import EpochDone, Said, StepDone, run
 from napari_ctc.learn import checkpoints
-from napari_ctc.learn.checkpoints import checkpoint_path
 from napari_ctc.learn.classifier import load_classifier
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings

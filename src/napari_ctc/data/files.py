@@ -76,6 +76,11 @@ def beside(path: Path) -> Path:
     return path.with_name(f"{path.stem}.stopped{path.suffix}")
 
 
+def checkpoint_path(path: Path) -> Path:
+    """Name the checkpoint of the run that will save a classifier to `path`."""
+    return path.with_name(f"{path.stem}.checkpoint.safetensors")
+
+
 def write_whole(path: Path, content: bytes) -> None:
     """Write a file, the whole of it or nothing."""
     with replacing(path) as temporary:

@@ -80,9 +80,9 @@ def label_of(name: str) -> str:
     return name.replace("_", " ")
 
 
-def align_labels(*forms: Container[Any]) -> None:
+def align_labels(*forms: QWidget) -> None:
     """Make the labels of forms as wide as the widest; call it once they are shown, when their font is known."""
-    labels = [label for form in forms for label in form.native.findChildren(QLabel)]
+    labels = [label for form in forms for label in form.findChildren(QLabel)]
     for label in labels:
         label.ensurePolished()
     width = max((label.sizeHint().width() for label in labels), default=0)

@@ -30,9 +30,7 @@ if TYPE_CHECKING:
     from napari_ctc.events import Job
 
 _SECONDS_BETWEEN_STEPS = 0.1  # a person reads no faster, so steps in between are not sent to the window
-_SECONDS_BETWEEN_REPAINTS = (
-    1.0  # of the activity area, which takes more of the window's time than a dock's own bar
-)
+_SECONDS_BETWEEN_REPAINTS = 1.0  # of the activity area, which takes the window more time than a dock's own bar
 
 
 def start(

@@ -1,4 +1,4 @@
-"""The long work behind the dock "Train classifier", as jobs: survey, train, load, save.
+"""The long work behind the dock "Train classifier", as jobs: survey, train, resume, cross-validate, load, save.
 
 No Qt here. Torch is imported inside the jobs and so in the worker's thread, since it takes a second or two.
 """
@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari_ctc.data.files import checkpoint_path
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
-from napari_ctc.errors import ClassifierError, CTCError, SettingsError, Stopped, TrainingError
+from napari_ctc.errors import ClassifierError, CTCError, SettingsError, StoppedEarlyError
 from napari_ctc.events import Event, Job, Planned, Said
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from napari_ctc.apply.crossval_result import CrossValidation
     from napari_ctc.learn.classifier import Classifier
     from napari_ctc.settings import TrainSettings
 
@@ -117,19 +121,66 @@ def survey(source: Source, settings: TrainSettings) -> Job[Survey]:
         return Survey(None, notes, str(problem))
 
 
-def fit(source: Source, settings: TrainSettings, out: Path) -> Job[Classifier | None]:
+def fit(
+    source: Source, settings: TrainSettings, out: Path, start: Classifier | None = None
+) -> Job[Classifier | None]:
     """Train on a source, and save the classifier; None if stopped before there was one."""
+    if start is not None:  # the form has a network and a size in any case
+        settings = settings.model_copy(update={"network": start.settings.network, "size": 0})
+    return (yield from _trained(source, settings, out, start))
+
+
+def resume(source: Source, out: Path, known: Sequence[Classifier | None]) -> Job[Classifier | None]:
+    """Go on with the unfinished run that was to save to `out`, with its own settings.
+
+    Parameters
+    ----------
+    source : Source
+    out : Path
+    known : sequence of Classifier
+        Among which is the one that the run began from, if it began from any.
+    """
+    yield Said(text="Getting ready…")
+    from napari_ctc.learn.checkpoints import read_state
+
+    state = read_state(checkpoint_path(out))
+    start = next((one for one in known if one is not None and one.digest == state.parent), None)
+    if state.parent and start is None:
+        raise SettingsError(
+            f"The unfinished run began from the classifier {state.parent[:8]}, which is not in use. Load that "
+            f"one, then resume."
+        )
+    return (yield from _trained(source, state.settings, out, start, resume=True))
+
+
+def _trained(
+    source: Source, settings: TrainSettings, out: Path, start: Classifier | None, resume: bool = False
+) -> Job[Classifier | None]:
     manifest = source.open(settings)
     yield Said(text="Getting ready…")
     from napari_ctc.learn.training import train
 
     settings = source.fitted(settings, manifest)
+    names = source.names_for(manifest)
     try:
-        return (yield from train(manifest, settings, out, channel_names=source.names_for(manifest)))
-    except TrainingError as problem:
-        if isinstance(problem.__context__, Stopped):  # the person knows: no error, and no result
-            return None
-        raise
+        return (yield from train(manifest, settings, out, channel_names=names, start=start, resume=resume))
+    except StoppedEarlyError:  # the person knows: no error, and no result
+        return None
+
+
+def cross_validate(
+    source: Source, settings: TrainSettings, out: Path | None, folds: int
+) -> Job[CrossValidation | None]:
+    """Hold every labelled specimen of a source out once; None if stopped before the first fold ended."""
+    manifest = source.open(settings)
+    yield Said(text="Getting ready…")
+    from napari_ctc.apply.crossval import cross_validate as cross_validate_job
+
+    settings = source.fitted(settings, manifest)
+    try:
+        return (yield from cross_validate_job(manifest, settings, out, folds, source.names_for(manifest)))
+    except StoppedEarlyError:
+        return None
 
 
 def load(path: Path, channels: int | None) -> Job[tuple[Classifier, Path]]:
@@ -155,6 +206,20 @@ def save(classifier: Classifier, path: Path) -> Job[Path]:
     return path
 
 
+def unfinished(text: str) -> Path | None:
+    """Return the checkpoint of a run that was to save to a place, if there is one."""
+    path = _with_suffix(text)
+    try:
+        return checkpoint if path.name and (checkpoint := checkpoint_path(path)).is_file() else None
+    except (OSError, ValueError, RuntimeError):  # no such name is possible, so there is no such file
+        return None
+
+
+def _with_suffix(text: str) -> Path:
+    path = Path(text.strip()).expanduser()
+    return path if path.suffix.lower() == SUFFIX or not path.name else path.with_name(path.name + SUFFIX)
+
+
 def checked_path(text: str) -> Path:
     """Return where to save a classifier, its suffix added where it is missing.
 
@@ -165,9 +230,7 @@ def checked_path(text: str) -> Path:
     """
     if not text.strip():
         raise SettingsError("It is not said where to save the classifier. Choose a file under 'Save to'.")
-    path = Path(text.strip()).expanduser()
-    if path.suffix.lower() != SUFFIX:
-        path = path.with_name(path.name + SUFFIX)
+    path = _with_suffix(text)
     if path.is_dir():
         raise SettingsError(f"{path} is a folder. Name a file in it to save the classifier to.")
     if not path.parent.is_dir():

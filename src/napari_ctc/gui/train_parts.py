@@ -238,11 +238,16 @@ def _when(created: str) -> str:
 def wrapped(name: str) -> QLabel:
     """Make a line of text that wraps instead of widening the dock."""
     label = QLabel()
+    let_wrap(label, name)
+    return label
+
+
+def let_wrap(label: QLabel, name: str) -> None:
+    """Let a label wrap its text, and a person select it."""
     label.setObjectName(name)
     label.setWordWrap(True)
     label.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
     label.setTextInteractionFlags(Qt.TextInteractionFlag.TextSelectableByMouse)
-    return label
 
 
 def clock(seconds: float) -> str:

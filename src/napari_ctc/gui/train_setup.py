@@ -19,13 +19,13 @@ from qtpy.QtWidgets import (
     QVBoxLayout,
     QWidget,
 )
-from superqt import QCollapsible
 
 from napari_ctc.errors import SettingsError
 from napari_ctc.gui import train_jobs as jobs
 from napari_ctc.gui.forms import align_labels, form_of, keep_wheel_away, read_forms
 from napari_ctc.gui.jobs import RunningJob, start
 from napari_ctc.gui.layers import preferred_layout, preferred_names
+from napari_ctc.gui.train_advanced import AdvancedBox, let_follow
 from napari_ctc.gui.train_parts import FILES, ClassTable, SourceBox, wrapped
 from napari_ctc.settings import TrainSettings
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from napari_ctc.events import EpochDone, Event, Planned
     from napari_ctc.gui.session import Session
+    from napari_ctc.learn.classifier import Classifier
 
 UP_FRONT = ("minutes", "network", "weighting")
 """The settings that are seen at once; all others are under "Advanced"."""
@@ -65,7 +66,7 @@ class TrainSetup(QWidget):
         self._lay_out()
         self.source.changed.connect(self._follow_source)
         self.form.changed.connect(self._follow_settings)
-        self.advanced_form.changed.connect(self._follow_settings)
+        self.advanced.changed.connect(self._follow_advanced)
         self.browse.clicked.connect(self._ask_out)
         self.follow_specimens()
 
@@ -88,6 +89,10 @@ class TrainSetup(QWidget):
             return jobs.Source()
         return jobs.Source(self.session.labelled(), channel_names=self.session.locate(0)[0].channel_names)
 
+    def start(self) -> Classifier | None:
+        """Return the classifier to start from; None for new weights."""
+        return self.session.classifier if self.advanced.continues else None
+
     def out_path(self) -> Path:
         """Return where to save the classifier.
 
@@ -104,16 +109,23 @@ class TrainSetup(QWidget):
             self._rest.stop()
         elif self._survey_due:
             self._rest.start()
-        for part in (self.source, self.form.native, self.advanced_form.native, self.out, self.browse):
+        for part in (self.source, self.form.native, self.advanced.content(), self.out, self.browse):
             part.setEnabled(not frozen)
 
     def _follow_layout(self) -> None:
         """Let the layout of specimens be chosen only where it counts: open ones have theirs."""
+        why = "This comes from the open specimens that are trained on."
         for widget in (self.advanced_form.channels, self.advanced_form.channel_axis):
-            here = self.source.path is None
-            widget.native.setEnabled(not here)
             told = TrainSettings.model_fields[widget.name].description
-            widget.tooltip = "This comes from the open specimens that are trained on." if here else told
+            let_follow(widget, self.source.path is None, why, told)
+
+    def _follow_advanced(self) -> None:
+        """Let network and size be chosen only for new weights."""
+        why = "This comes from the classifier to start from."
+        for widget in (self.form.network, self.advanced_form.size):
+            told = TrainSettings.model_fields[widget.name].description
+            let_follow(widget, self.advanced.continues, why, told)
+        self._follow_settings()
 
     def follow_labels(self) -> None:
         """Count the labelled specimens anew, and survey them once the person rests."""
@@ -155,14 +167,11 @@ class TrainSetup(QWidget):
         self.form = form_of(TrainSettings, UP_FRONT)
         self.form.minutes.label = "time budget"
         self.form.minutes.native.setSuffix(" min")
-        self.advanced_form = form_of(TrainSettings, [n for n in TrainSettings.model_fields if n not in UP_FRONT])
+        self.form.margins = (0, 0, 0, 0)
+        self.advanced = AdvancedBox(TrainSettings, [n for n in TrainSettings.model_fields if n not in UP_FRONT])
+        self.advanced_form = self.advanced.form
         self.advanced_form.channels.value = layout.channels
         self.advanced_form.channel_axis.value = layout.axis
-        for form in (self.form, self.advanced_form):
-            form.margins = (0, 0, 0, 0)
-        self.advanced = QCollapsible("Advanced", expandedIcon="▾", collapsedIcon="▸")
-        self.advanced.setObjectName("advanced")
-        self.advanced.addWidget(self.advanced_form.native)
         self.out = QLineEdit()
         self.out.setObjectName("out")
         self.out.setToolTip("The file that the classifier is saved to; that of a stopped run, too.")
@@ -183,7 +192,7 @@ class TrainSetup(QWidget):
     def showEvent(self, event: QShowEvent) -> None:
         """Align the two forms, now that the theme has given them their font."""
         super().showEvent(event)
-        align_labels(self.form, self.advanced_form)
+        align_labels(self.form.native, self.advanced.content())
 
     # -------------------------------------------------------------------------------------------- surveys
 

@@ -53,11 +53,6 @@ class State(BaseModel):
     kept_loss: float | None  # nats; none if no epoch was kept
 
 
-def checkpoint_path(out: Path) -> Path:
-    """Name the checkpoint of the run that will save a classifier to `out`."""
-    return out.with_name(f"{out.stem}.checkpoint.safetensors")
-
-
 class Keeper:
     """Writes the checkpoints of a run.
 

@@ -16,13 +16,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from napari_ctc.data.files import beside, check_writable
+from napari_ctc.data.files import beside, check_writable, checkpoint_path
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SettingsError, Stopped, StoppedEarlyError, TrainingError
 from napari_ctc.events import EpochDone, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.augment import draw_changes
 from napari_ctc.learn.batches import Batch, ahead
-from napari_ctc.learn.checkpoints import Keeper, checkpoint_path, read_state, restore
+from napari_ctc.learn.checkpoints import Keeper, read_state, restore
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import check_fit, following
 from napari_ctc.learn.finishing import finished
