@@ -38,10 +38,11 @@ class TrainSettings(BaseModel):
         "auto", description="Where the channels stand in the files: 'first', 'last', or 'auto' to find out."
     )
     weighting: Weighting = Field(
-        "balanced",
-        description="How rare classes are weighed: 'balanced' gives each class the same total weight, 'effective' "
-        "a little less to the rare ones, 'logit-adjusted' asks for a wider margin for rare ones, 'sampler' shows "
-        "each class equally often, 'none' weighs specimens alike.",
+        "none",
+        description="How rare classes are weighed while learning: 'none' weighs specimens alike and leaves rare "
+        "classes to the decision; 'balanced' gives each class the same total weight, 'effective' a little less "
+        "to rare ones, 'logit-adjusted' asks for a wider margin for rare ones, 'sampler' shows each class "
+        "equally often.",
     )
     decision: Decision = Field(
         "balanced",

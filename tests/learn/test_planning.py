@@ -92,7 +92,10 @@ def test_few_specimens_of_a_class_are_mentioned(tmp_path):
 
 
 def test_the_plan_tells_counts_weights_and_device_without_reading(tmp_path):
-    event = plan(table(tmp_path, debris=50, tumour=10), TrainSettings(device="cpu", precision="float32"))
+    event = plan(
+        table(tmp_path, debris=50, tumour=10),
+        TrainSettings(weighting="balanced", device="cpu", precision="float32"),
+    )
     assert event.classes == ("debris", "tumour")
     assert (event.training, event.validation, event.test) == ((40, 8), (10, 2), (0, 0))
     assert event.weights == pytest.approx((0.6, 3.0))

@@ -198,7 +198,8 @@ def test_a_constant_channel_is_named_and_does_no_harm(tmp_path, quick):
 
 def test_a_rare_class_weighs_more(spots, quick):
     planned = []
-    classifier = run(train(spots, quick), lambda event: isinstance(event, Planned) and planned.append(event))
+    balanced = quick.model_copy(update={"weighting": "balanced"})
+    classifier = run(train(spots, balanced), lambda event: isinstance(event, Planned) and planned.append(event))
     weights = dict(zip(planned[0].classes, planned[0].weights, strict=True))
     assert weights["tumour cell"] > 2 * weights["debris"]
     assert classifier.loss_prior == pytest.approx((1 / 3,) * 3, abs=1e-5)
