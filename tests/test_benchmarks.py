@@ -21,4 +21,6 @@ def test_a_benchmark_says_what_it_takes(file, monkeypatch, capsys):
 
 
 def test_there_are_benchmarks():
-    assert {"memory", "reader", "time_to_result", "training", "window"} <= {file.stem for file in FILES}
+    assert {"labelling", "memory", "reader", "time_to_result", "training", "window"} <= {
+        file.stem for file in FILES
+    }

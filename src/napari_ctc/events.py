@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, TypeVar
 from napari_ctc.errors import Stopped
 
 if TYPE_CHECKING:
+    import numpy as np
     import pandas as pd
+    from numpy.typing import NDArray
 
     from napari_ctc.score.metrics import Scores
 
@@ -164,6 +166,22 @@ class Classified(Event):
 
     rows: pd.DataFrame = field(repr=False)
     indices: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measured(Event):
+    """A batch of specimens now has features.
+
+    Parameters
+    ----------
+    rows : tuple of int
+        Where these specimens stand in the order of the input.
+    values : (n, F) float32
+        Rows of NaN for those that could not be read.
+    """
+
+    rows: tuple[int, ...]
+    values: NDArray[np.float32] = field(repr=False)
 
 
 def run(job: Job[R], show: Callable[[Event], object] | None = None) -> R:
