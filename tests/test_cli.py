@@ -53,6 +53,19 @@ def test_evaluate_names_every_figure_and_warns_of_trained_specimens(way, capsys)
     assert "promise too much" in capsys.readouterr().err
 
 
+def test_decision_and_proportions_can_be_asked_for(way, tmp_path, capsys):
+    model, out = str(way / "model.safetensors"), tmp_path / "out.csv"
+    asked = ["--decision", "most-probable", "--proportions", "debris=0.5, leukocyte=0.3, tumour cell=0.2"]
+    assert _main(["classify", model, str(way / "set"), "--out", str(out), *asked]) == GOOD
+    found = Predictions.read(out)
+    assert set(found.table["decision"]) == {"most-probable"}
+    assert set(found.table["proportions"]) == {"debris=0.5, leukocyte=0.3, tumour cell=0.2"}
+    assert list(found.table["predicted"]) == [found.classes[k] for k in found.probabilities.argmax(axis=1)]
+    assert _main(["evaluate", model, str(way / "set/manifest.csv"), *asked]) == FINDINGS
+    assert _main(["classify", model, str(way / "set"), "--out", str(out), "--proportions", "debris=1"]) == WRONG
+    assert "lack leukocyte, tumour cell" in capsys.readouterr().err
+
+
 def test_cross_validation_tells_each_class_and_each_fold(way, tmp_path, capsys):
     manifest, out, figures = str(way / "set/manifest.csv"), tmp_path / "out.csv", tmp_path / "figures.json"
     arguments = ["cross-validate", manifest, "--out", str(out), "--folds", "3", "--json", str(figures)]

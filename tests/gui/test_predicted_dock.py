@@ -183,6 +183,28 @@ def test_enter_shows_the_probabilities_of_all_classes(viewer, dock, drawn_folder
     assert dock.details._bars.accessibleDescription().startswith(tiny_classifier.classes[0])
 
 
+@pytest.mark.parametrize("calibrated", ["none", "all", "but the first"])
+def test_a_class_that_is_not_calibrated_has_a_score(
+    viewer, dock, drawn_folder, tiny_classifier, qtbot, calibrated
+):
+    from dataclasses import replace
+
+    names = {"none": (), "all": tiny_classifier.classes, "but the first": tiny_classifier.classes[1:]}[calibrated]
+    open_folder(viewer, drawn_folder)
+    dock.session.classifier = replace(tiny_classifier, calibrated=names, digest="")
+    predicted(qtbot, dock)
+    model = dock.table.model()
+    heading = model.headerData(PROBABILITY, Qt.Orientation.Horizontal)
+    assert heading == ("score" if calibrated == "none" else "probability")
+    said = zip(cells(dock, PREDICTED), cells(dock, PROBABILITY), strict=True)
+    for row, (name, number) in enumerate(said):
+        assert number.startswith("score ") == (
+            calibrated == "but the first" and name == tiny_classifier.classes[0]
+        )
+        tip = model.data(model.index(row, PROBABILITY), Qt.ItemDataRole.ToolTipRole)
+        assert ("not a calibrated probability" in tip) == (name not in names)
+
+
 def test_a_new_classifier_makes_predictions_stale_until_it_has_spoken(
     viewer, dock, drawn_folder, tiny_classifier, qtbot
 ):
@@ -213,7 +235,8 @@ def test_an_old_prediction_does_not_pass_for_one_of_a_classifier_that_does_not_f
     dock.session.classifier = tiny_classifier
     predicted(qtbot, dock)
     classes = tiny_classifier.classes
-    dock.session.use(SimpleNamespace(digest="c" * 64, classes=classes, channel_count=3, channels=("a", "b", "c")))
+    three = {"channel_count": 3, "channels": ("a", "b", "c")}
+    dock.session.use(SimpleNamespace(digest="c" * 64, classes=classes, calibrated=(), **three))
     assert set(dock.session.status) == {Status.FAILED}
     assert set(cells(dock, PREDICTED)) == {"not classified"}
     assert set(cells(dock, PROBABILITY)) == {""}

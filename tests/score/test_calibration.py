@@ -11,7 +11,7 @@ from napari_ctc.score.calibration import (
     log_posterior,
     read_proportions,
 )
-from napari_ctc.score.reliability import ENOUGH, calibrate, reliability
+from napari_ctc.score.reliability import ENOUGH, calibrate, reliability, sentence
 from napari_ctc.score.temperature import COLDEST, HOTTEST, cross_fitted, fit_temperature
 
 NAMES = ("leukocyte", "debris", "tumour cell")
@@ -98,6 +98,9 @@ def test_the_temperature_makes_probabilities_of_fresh_specimens_reliable():
     for name in NAMES:
         assert after["classes"][name]["error"] < 0.03
     assert before["classes"]["leukocyte"]["error"] > 0.05
+    assert f"before the temperature of {found.temperature:.2f}." in sentence(
+        found.calibrated, found.temperature, found.figures
+    )
 
 
 def test_a_class_with_too_few_held_out_specimens_is_not_calibrated():

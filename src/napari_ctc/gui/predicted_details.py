@@ -9,6 +9,7 @@ from qtpy.QtCore import QRectF, QSize, Qt
 from qtpy.QtGui import QColor, QPainter, QPaintEvent
 from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_ctc.gui.calibrated import is_score
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 
 if TYPE_CHECKING:
@@ -129,6 +130,9 @@ class Details(QScrollArea):
         if status is Status.STALE:
             said, p = session.classes[rows.predicted[index]], rows.probability[index]
             facts.append(f"Stale: it was called {said} ({p:.3f}) before.")
+        scores = [name for name in classes if is_score(session.classifier, name)]
+        if status is Status.CURRENT and scores:
+            facts.append(f"A score, not a calibrated probability, for: {', '.join(scores)}.")
         if rows.source[index]:
             facts.append(f"Source: {rows.source[index]}")
         self._facts.setText("\n".join(facts))

@@ -14,6 +14,7 @@ from qtpy.QtCore import QAbstractTableModel, QItemSelectionModel, QModelIndex, Q
 from qtpy.QtGui import QColor, QFont
 from qtpy.QtWidgets import QAbstractItemView, QHeaderView, QTableView, QWidget
 
+from napari_ctc.gui.calibrated import heading, number, why
 from napari_ctc.gui.predicted_filter import Filter
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 
@@ -28,7 +29,8 @@ HEADERS = ("name", "predicted", "probability", "label", "source", "status")
 TIPS = (
     "The specimen's file",
     "The class that the classifier gives it; blank where it has not been classified",
-    "The probability of that class, from 0 to 1",
+    "How sure the classifier is of that class, from 0 to 1. A class of which too few specimens were held out in "
+    "training has a score, not a probability: it puts specimens in order and promises no more",
     "What a person said it is; blank where nobody did",
     "The slide, patient or run it is from",
     "Whether the prediction is by the classifier in use, of the file as it is now",
@@ -66,7 +68,7 @@ class PredictedModel(QAbstractTableModel):
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return HEADERS[section]
+            return heading(self._session.classifier) if section == PROBABILITY else HEADERS[section]
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.ToolTipRole:
             return f"{TIPS[section]}. Click to sort."
         return None
@@ -85,7 +87,7 @@ class PredictedModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.TextAlignmentRole and column == PROBABILITY:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
         if role == Qt.ItemDataRole.ToolTipRole:
-            return self._session.rows.name[specimen] if column == NAME else self._session.reason(specimen)
+            return self._tip(specimen, column)
         return None
 
     def text(self, specimen: int, column: int) -> str:
@@ -100,8 +102,10 @@ class PredictedModel(QAbstractTableModel):
             why = status in (Status.STALE, Status.FAILED)
             return f"{status.word}: {self._session.reason(specimen, status)}" if why else status.word
         if column == PROBABILITY:
-            probability = rows.probability[specimen]
-            return "" if self._predicted[specimen] == NOT_KNOWN else f"{probability:.3f}"
+            code = self._predicted[specimen]
+            if code == NOT_KNOWN:
+                return ""
+            return number(self._session.classifier, self._session.classes[code], rows.probability[specimen])
         if column == PREDICTED and self._status[specimen] == Status.FAILED:
             return "not classified"
         if column == LABEL and rows.unsure[specimen]:
@@ -109,6 +113,14 @@ class PredictedModel(QAbstractTableModel):
         code = (self._predicted if column == PREDICTED else rows.label)[specimen]
         stale = " (stale)" if column == PREDICTED and self._status[specimen] == Status.STALE else ""
         return self._session.classes[code] + stale if code != NOT_KNOWN else ""
+
+    def _tip(self, specimen: int, column: int) -> str:
+        session = self._session
+        if column == NAME:
+            return str(session.rows.name[specimen])
+        if column == PROBABILITY and self._status[specimen] == Status.CURRENT:
+            return why(session.classifier, session.classes[self._predicted[specimen]])
+        return session.reason(specimen)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
         """Sort by a column; blanks come last either way. Column -1 is the order of the layers."""
@@ -125,6 +137,7 @@ class PredictedModel(QAbstractTableModel):
     def refresh(self) -> None:
         """Paint again what is in sight; nothing moves."""
         self._take_status()
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, PROBABILITY, PROBABILITY)
         if len(self.indices):
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.indices) - 1, len(HEADERS) - 1))
 

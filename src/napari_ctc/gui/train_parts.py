@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_ctc.gui.calibrated import summary
 from napari_ctc.gui.colours import class_colour
 
 if TYPE_CHECKING:
@@ -198,7 +199,8 @@ class ClassifierBox(QWidget):
         self.line.setText(
             "In use: no classifier yet." if classifier is None else f"In use: {describe(classifier)}"
         )
-        self.line.setToolTip("" if path is None else str(path))
+        told = [summary(classifier)] if classifier is not None else []
+        self.line.setToolTip("\n".join([*([str(path)] if path is not None else []), *told]))
 
     def freeze(self, frozen: bool) -> None:
         """Offer nothing while a run is about to bring another classifier."""

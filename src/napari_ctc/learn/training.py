@@ -7,7 +7,7 @@ in `finishing`; here are the steps and the epochs.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from functools import partial
 from pathlib import Path
 
@@ -39,6 +39,7 @@ from napari_ctc.learn.runs import Loss, Run
 from napari_ctc.learn.sampling import epoch_order
 from napari_ctc.score.calibration import called, log_posterior
 from napari_ctc.score.metrics import balanced_log_loss, score
+from napari_ctc.score.reliability import sentence
 from napari_ctc.settings import TrainSettings
 
 __all__ = ["check_settings", "plan", "train"]
@@ -135,10 +136,12 @@ def train(
         classifier.save(out)
         if not classifier.stopped:
             keeper.forget()
-        try:
+    worth = sentence(classifier.calibrated, classifier.temperature, classifier.metrics["calibration"])
+    with suppress(Stopped):  # asked for after the end: there is nothing left to stop
+        yield Said(text=worth, done=run.total, total=run.total)
+    if out is not None:
+        with suppress(Stopped):
             yield Saved(path=out)
-        except Stopped:
-            pass  # asked for after the end: there is nothing left to stop
     return classifier
 
 

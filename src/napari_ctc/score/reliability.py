@@ -81,6 +81,19 @@ def calibrate(
     )
 
 
+def sentence(calibrated: Sequence[str], temperature: float, figures: dict[str, Any]) -> str:
+    """Say what the probabilities are worth, before and after, and which are mere scores."""
+    before, after = (
+        float(np.mean([one["error"] for one in figures[when]["classes"].values()])) for when in ("before", "after")
+    )
+    scores = ", ".join(name for name in figures["proportions"] if name not in calibrated)
+    few = f" Fewer than {ENOUGH} held out, so a score and no probability: {scores}." if scores else ""
+    return (
+        f"Probabilities of held-out specimens are off by {after:.3f} on average, {before:.3f} before the "
+        f"temperature of {temperature:.2f}.{few}"
+    )
+
+
 def reliability(
     probabilities: Floats, truth: NDArray[np.int64], classes: Sequence[str], bins: int = BINS
 ) -> dict[str, dict[str, Any]]:
