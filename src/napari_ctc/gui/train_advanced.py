@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import Signal
-from qtpy.QtWidgets import QComboBox, QFormLayout, QLabel, QWidget
+from qtpy.QtWidgets import QComboBox, QFormLayout, QHBoxLayout, QLabel, QPushButton, QWidget
 from superqt import QCollapsible
 
 from napari_ctc.gui.forms import form_of, keep_wheel_away
@@ -58,6 +58,18 @@ class AdvancedBox(QCollapsible):
         self.addWidget(self.form.native)
         self.show_classifier(None)
 
+    def put_beside(self, name: str, button: QPushButton) -> None:
+        """Put a button to the right of a check box, and let it be pressed only while that is ticked."""
+        box = self.form[name].native
+        line = QWidget()
+        row = QHBoxLayout(line)
+        row.setContentsMargins(0, 0, 0, 0)
+        self.form.native.layout().replaceWidget(box, line)
+        row.addWidget(box)
+        row.addStretch()
+        row.addWidget(button)
+        box.toggled.connect(button.setEnabled)
+
     @property
     def continues(self) -> bool:
         """Whether to start from the classifier in use."""
@@ -67,8 +79,8 @@ class AdvancedBox(QCollapsible):
         """Offer the classifier in use to start from, if there is one."""
         if classifier is None:
             self.start_from.setCurrentIndex(NEW)
-        words = "none yet" if classifier is None else classifier.short
-        self.start_from.setItemText(IN_USE, f"the classifier in use ({words})")
+        words = "no classifier yet" if classifier is None else f"classifier {classifier.short}"
+        self.start_from.setItemText(IN_USE, words)
         self.start_from.model().item(IN_USE).setEnabled(classifier is not None)
 
     def _follow_start(self, _index: int) -> None:

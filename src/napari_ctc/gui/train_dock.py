@@ -21,6 +21,7 @@ from napari_ctc.gui.session import session_of
 from napari_ctc.gui.train_controls import may_replace
 from napari_ctc.gui.train_crossval import CrossValidateBox
 from napari_ctc.gui.train_parts import ClassifierBox
+from napari_ctc.gui.train_preview import PreviewButton
 from napari_ctc.gui.train_run import TrainRun
 from napari_ctc.gui.train_setup import TrainSetup
 
@@ -49,6 +50,8 @@ class TrainDock(QWidget):
         self.setup = TrainSetup(self._session)
         self.run = TrainRun(self._session, self.setup)
         self.crossval = CrossValidateBox(self.setup)
+        self.preview = PreviewButton(self.setup)
+        self.setup.advanced.put_beside("augment", self.preview)
         self.classifier = ClassifierBox()
         self._lay_out()
         self._connect()
@@ -79,6 +82,7 @@ class TrainDock(QWidget):
 
     def _connect(self) -> None:
         self.setup.told.connect(self._say_of_setup)
+        self.preview.told.connect(self._say)
         self.run.busy.connect(self._hold)
         self.run.first_epoch.connect(self._show_curves)
         self.crossval.busy.connect(self._hold)

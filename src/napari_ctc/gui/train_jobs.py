@@ -1,4 +1,4 @@
-"""The long work behind the dock "Train classifier", as jobs: survey, train, resume, cross-validate, load, save.
+"""The long work behind the dock "Train classifier", as jobs: survey, train, resume, cross-validate, load and save.
 
 No Qt here. Torch is imported inside the jobs and so in the worker's thread, since it takes a second or two.
 """
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_ctc.apply.crossval_result import CrossValidation
     from napari_ctc.learn.classifier import Classifier
+    from napari_ctc.learn.preview import Preview
     from napari_ctc.settings import TrainSettings
 
 SUFFIX = ".safetensors"
@@ -181,6 +182,14 @@ def cross_validate(
         return (yield from cross_validate_job(manifest, settings, out, folds, source.names_for(manifest)))
     except StoppedEarlyError:
         return None
+
+
+def preview(manifest: Manifest, row: int, settings: TrainSettings) -> Job[Preview]:
+    """Augment the specimen of a row as a training run would; other changes each time."""
+    yield Said(text="Getting ready…")
+    from napari_ctc.learn.preview import preview as preview_job
+
+    return (yield from preview_job(manifest, row, settings))
 
 
 def load(path: Path, channels: int | None) -> Job[tuple[Classifier, Path]]:
