@@ -36,6 +36,13 @@ def test_a_set_without_labels_is_refused(tmp_path):
     assert "has a label" in refusal(manifest.with_column("label", [""] * 5))
 
 
+def test_proportions_that_do_not_fit_the_classes_are_refused(tmp_path):
+    manifest = table(tmp_path, debris=9, leukocyte=9)
+    assert "lack leukocyte" in refusal(manifest, proportions="debris=1")
+    assert "sum to 1.2" in refusal(manifest, proportions="debris=1, leukocyte=0.2")
+    check_settings(manifest, TrainSettings(proportions="debris=0.1, leukocyte=0.9"))
+
+
 def test_one_class_is_refused(tmp_path):
     assert "at least two classes" in refusal(table(tmp_path, debris=9))
 

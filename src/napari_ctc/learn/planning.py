@@ -16,6 +16,7 @@ from napari_ctc.events import Planned
 from napari_ctc.learn.devices import choose_device, choose_precision, name_of
 from napari_ctc.learn.losses import class_weights
 from napari_ctc.learn.networks import NETWORKS
+from napari_ctc.score.calibration import read_proportions
 from napari_ctc.settings import TrainSettings
 
 Rows = NDArray[np.int64]
@@ -144,7 +145,9 @@ def deal_out(manifest: Manifest, settings: TrainSettings, validation: Manifest |
         tuple((labelled.counts(classes) - used.counts(classes)).tolist()),
         notes,
     )
-    return replace(deal, notes=(*notes, *_checked_deal(deal, settings)))
+    checked = replace(deal, notes=(*notes, *_checked_deal(deal, settings)))
+    read_proportions(settings.proportions, classes, deal.counts(deal.training_truth))  # refused now, not later
+    return checked
 
 
 def with_layout(manifest: Manifest, settings: TrainSettings) -> Manifest:
