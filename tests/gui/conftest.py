@@ -1,4 +1,4 @@
-"""What the tests of the dock "Train classifier" share."""
+"""What the tests of windows share."""
 
 import pytest
 
@@ -41,3 +41,10 @@ def driver(make_napari_viewer, qtbot, manifest, tmp_path):
     viewer = make_napari_viewer()
     add_stack(viewer, manifest, CHANNELS)
     return TrainDriver(viewer, qtbot, tmp_path / "trained.safetensors")
+
+
+@pytest.fixture
+def folder(own_folder):
+    """60 drawn specimens that nobody has labelled."""
+    (own_folder / "manifest.csv").unlink()
+    return own_folder

@@ -1,26 +1,32 @@
 """Labelling in a real window, by keys: with the focus anywhere, on the disk at once, there again tomorrow."""
 
-import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("napari")
+import key_walk
+from labelling_steps import (
+    CLASSES,
+    CTRL,
+    SHIFT,
+    TIME,
+    name_classes,
+    on_disk,
+    open_dock,
+    places,
+    press,
+    settled,
+    shown,
+)
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QApplication
+from qtpy.QtGui import QKeyEvent
+from qtpy.QtWidgets import QApplication, QLineEdit
 
-from napari_ctc.data.journal import journal_path
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.gui.predicted_table import LABEL
-
-TIME = 20_000
-CLASSES = ("debris", "leukocyte", "tumour cell")
-
-
-@pytest.fixture
-def folder(own_folder):
-    """60 drawn specimens that nobody has labelled."""
-    (own_folder / "manifest.csv").unlink()
-    return own_folder
+from napari_ctc.gui.keys import HINT
 
 
 @pytest.fixture
@@ -28,62 +34,9 @@ def viewer(make_napari_viewer):
     return make_napari_viewer(show=True)
 
 
-def open_dock(viewer, qtbot, folder):
-    dock = viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")[1]
-    viewer.open(str(folder), plugin="napari-ctc")
-    viewer.window._qt_window.activateWindow()
-    qtbot.waitUntil(lambda: QApplication.activeWindow() is viewer.window._qt_window, timeout=TIME)
-    settled(qtbot, dock)
-    return dock
-
-
 @pytest.fixture
 def dock(viewer, qtbot, folder):
     return open_dock(viewer, qtbot, folder)
-
-
-def settled(qtbot, dock):
-    qtbot.waitUntil(lambda: not dock.labelling.busy, timeout=TIME)
-
-
-def name_classes(qtbot, dock, names=CLASSES):
-    for name in names:
-        qtbot.mouseClick(dock.strip.chips.add, Qt.MouseButton.LeftButton)
-        qtbot.keyClicks(dock.strip.chips.editor, name)
-        qtbot.keyClick(dock.strip.chips.editor, Qt.Key.Key_Return)
-        settled(qtbot, dock)
-
-
-def press(qtbot, widget, keys, modifier=Qt.KeyboardModifier.NoModifier):
-    """Press keys with the focus in a widget."""
-    widget.setFocus()
-    for key in keys if isinstance(keys, str) else [keys]:
-        code = getattr(Qt.Key, f"Key_{key}") if isinstance(key, str) else key
-        qtbot.keyClick(QApplication.focusWidget() or widget, code, modifier)
-
-
-def places(viewer, dock):
-    """Where the focus may be: in the canvas, the table, the layer list."""
-    window = viewer.window._qt_viewer
-    return window.canvas.native, dock.table, window.layers
-
-
-def shown(dock):
-    model = dock.model
-    return {dock.session.rows.name[i]: text for i in range(len(dock.session)) if (text := model.text(i, LABEL))}
-
-
-def on_disk(path):
-    """What stands in the journal, read as another program would."""
-    labels = {}
-    for line in journal_path(path).read_text("utf-8").splitlines():
-        entry = json.loads(line)
-        if entry["entry"] == "labelled":
-            labels[entry["key"]] = "unsure" if entry.get("unsure") else entry["label"]
-    return labels
-
-
-CTRL, SHIFT = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
 
 
 def test_keys_label_wherever_the_focus_is_and_everything_is_there_again(viewer, dock, folder, qtbot):
@@ -126,3 +79,151 @@ def test_keys_label_wherever_the_focus_is_and_everything_is_there_again(viewer, 
     press(qtbot, again.table, "Z", CTRL)  # without end: over the closing, too
     settled(qtbot, again)
     assert keys[11] not in shown(again)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.timeout(400)
+def test_a_walk_over_the_keys_killed_and_reopened_ends_as_a_model_predicts(viewer, folder, qtbot):
+    script = Path(__file__).with_name("key_walk.py")
+    done = subprocess.run([sys.executable, str(script), str(folder), "7"], capture_output=True, text=True)
+    assert done.returncode == -9, done.stderr
+    dock = open_dock(viewer, qtbot, folder)
+    names = dock.session.rows.name
+    expected = {names[place]: name for place, name in key_walk.model(7, len(names)).items()}
+    assert len(expected) > 20
+    assert shown(dock) == expected
+
+
+def test_a_text_field_gets_the_keys_that_are_typed_into_it(dock, folder, qtbot):
+    name_classes(qtbot, dock, ("1 cell", "2 cells"))
+    assert dock.session.keyed == ("1 cell", "2 cells")
+    field = dock.findChild(QLineEdit, "filterText")
+    field.setFocus()
+    qtbot.keyClicks(field, "1u 20")
+    qtbot.keyClick(field, Qt.Key.Key_Left)
+    qtbot.keyClick(field, Qt.Key.Key_Z, CTRL)
+    field.clear()
+    settled(qtbot, dock)
+    assert not shown(dock)
+    assert dock.session.current == 0
+
+
+def test_several_selected_specimens_are_labelled_in_one_step(dock, qtbot):
+    name_classes(qtbot, dock)
+    press(qtbot, dock.table, ["Down"] * 3, SHIFT)
+    assert dock.table.selected() == [0, 1, 2, 3]
+    press(qtbot, dock.table, "2")
+    settled(qtbot, dock)
+    assert list(shown(dock).values()) == ["leukocyte"] * 4
+    assert dock.session.current == 4
+    assert dock.table.selected() == [4]
+    press(qtbot, dock.table, "Z", CTRL)
+    settled(qtbot, dock)
+    assert not shown(dock)
+    assert dock.table.selected() == [0]
+
+
+def test_the_keys_are_given_back_when_the_dock_closes_or_is_hidden(viewer, dock, qtbot):
+    name_classes(qtbot, dock)
+    seen = []
+    viewer.layers.selection.active.bind_key("1", lambda layer: seen.append(layer))
+    canvas = viewer.window._qt_viewer.canvas.native
+    press(qtbot, canvas, "1")
+    settled(qtbot, dock)
+    assert not seen
+    assert len(shown(dock)) == 1
+    dock.parentWidget().hide()
+    press(qtbot, canvas, "1")
+    assert len(seen) == 1
+    dock.parentWidget().show()
+    press(qtbot, canvas, "1")
+    settled(qtbot, dock)
+    assert len(seen) == 1
+    assert len(shown(dock)) == 2
+    viewer.window.remove_dock_widget(dock)
+    press(qtbot, canvas, "1")
+    assert len(seen) == 2
+
+
+def test_holding_a_key_down_gives_one_label(dock, qtbot):
+    name_classes(qtbot, dock)
+    dock.table.setFocus()
+    for repeat in (False, True, True):
+        event = QKeyEvent(QKeyEvent.Type.KeyPress, Qt.Key.Key_1, Qt.KeyboardModifier.NoModifier, "1", repeat)
+        QApplication.sendEvent(dock.table.window().windowHandle(), event)
+    settled(qtbot, dock)
+    assert len(shown(dock)) == 1
+
+
+# ------------------------------------------------------------------------------------------ the classes
+
+
+def test_classes_are_renamed_merged_coloured_and_removed(viewer, dock, folder, qtbot):
+    name_classes(qtbot, dock)
+    press(qtbot, dock.table, "123")
+    settled(qtbot, dock)
+    chips = dock.strip.chips
+    qtbot.mouseDClick(chips.chips[1].text, Qt.MouseButton.LeftButton)
+    qtbot.keyClicks(chips.editor, "white cell")
+    qtbot.keyClick(chips.editor, Qt.Key.Key_Return)
+    settled(qtbot, dock)
+    assert list(shown(dock).values()) == ["debris", "white cell", "tumour cell"]
+    assert dock.session.keyed == ("debris", "white cell", "tumour cell")
+    third = dock.session.colour("tumour cell")
+    chips.coloured.emit("debris", "#123456")
+    settled(qtbot, dock)
+    chips.renamed.emit("white cell", "debris")
+    settled(qtbot, dock)
+    assert list(shown(dock).values()) == ["debris", "debris", "tumour cell"]
+    assert [chip.text.text() for chip in chips.chips] == ["1  debris  2", "2  tumour cell  1"]
+    assert dock.session.colour("tumour cell") == third
+    name_classes(qtbot, dock, ("odd",))
+    chips.removed.emit("odd")
+    settled(qtbot, dock)
+    assert "odd" not in dock.session.keyed
+    press(qtbot, dock.table, ["Z"], CTRL)
+    settled(qtbot, dock)
+    assert list(shown(dock).values()) == ["debris", "white cell", "tumour cell"]
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.clear()
+    again = open_dock(viewer, qtbot, folder)
+    assert again.session.keyed == ("debris", "white cell", "tumour cell")
+    assert again.session.colour("debris") == "#123456"
+
+
+def test_a_name_that_is_not_accepted_changes_nothing(dock, qtbot):
+    name_classes(qtbot, dock)
+    qtbot.mouseDClick(dock.strip.chips.chips[0].text, Qt.MouseButton.LeftButton)
+    qtbot.keyClicks(dock.strip.chips.editor, "something else")
+    qtbot.keyClick(dock.strip.chips.editor, Qt.Key.Key_Escape)
+    assert dock.strip.chips.editor.isHidden()
+    assert dock.session.keyed == CLASSES
+    press(qtbot, dock.table, "9")
+    assert "3 classes, so key 9 has none" in dock.strip.hint.text()
+
+
+def test_the_strip_says_what_training_still_needs(dock, qtbot):
+    assert dock.strip.hint.text().startswith("Name two classes or more")
+    name_classes(qtbot, dock)
+    press(qtbot, dock.table, "1" * 8 + "2" * 8 + "3" * 5)
+    settled(qtbot, dock)
+    assert dock.strip.hint.text().startswith("3 more of class 3 before training can hold two out.")
+    press(qtbot, dock.table, "3" * 3)
+    settled(qtbot, dock)
+    assert dock.strip.hint.text() == HINT
+
+
+def test_training_on_the_labels_is_one_click_away(viewer, dock, folder, qtbot):
+    train = viewer.window.add_plugin_dock_widget("napari-ctc", "Train classifier")[1]
+    name_classes(qtbot, dock, CLASSES[:2])
+    for name, value in {"epochs": 1, "size": 32, "augment": False, "precision": "float32"}.items():
+        for form in (train.setup.form, train.setup.advanced_form):
+            if name in [widget.name for widget in form]:
+                form[name].value = value
+    press(qtbot, dock.table, "121212U1212")
+    settled(qtbot, dock)
+    assert train.setup.source.itemText(0) == "labelled here: 10 of 60"
+    qtbot.mouseClick(train.run.train, Qt.MouseButton.LeftButton)
+    qtbot.waitUntil(lambda: dock.session.classifier is not None, timeout=100_000)
+    assert dock.session.classifier.classes == CLASSES[:2]
+    qtbot.waitUntil(lambda: train.run._run is None, timeout=TIME)

@@ -120,7 +120,7 @@ class Details(QScrollArea):
         classes = session.classes[: rows.probabilities.shape[1]]
         status = Status(session.status[index])
         shown = rows.probabilities[index] if status is Status.CURRENT else np.zeros(0, np.float32)
-        self._bars.show_probabilities(classes, shown, tuple(map(session.colour, classes)))
+        self._bars.show_probabilities(classes, shown, tuple(session.palette(classes)))
         reason = session.reason(index, status)
         facts = [f"Not classified. {reason}" if status is Status.FAILED else reason]
         if rows.unsure[index]:

@@ -207,8 +207,12 @@ class Session:
 
     def colour(self, name: str) -> str:
         """Give the colour of a class, as ``#rrggbb``."""
-        keyed = self.keyed
-        return self.colours.get(name) or class_colour(keyed.index(name) if name in keyed else len(keyed))
+        return self.palette((name,))[0]
+
+    def palette(self, names: Sequence[str]) -> list[str]:
+        """Give the colours of classes, those of the open specimens as everywhere in the window."""
+        order = list(dict.fromkeys([*self.keyed, *names]))
+        return [self.colours.get(name) or class_colour(order.index(name)) for name in names]
 
     def name_classes(self, names: Sequence[str], colours: Mapping[str, str]) -> None:
         """Take in how a person named, ordered and coloured the classes."""

@@ -28,10 +28,9 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ctc.gui.calibrated import summary
-from napari_ctc.gui.colours import class_colour
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari_ctc.events import Planned
     from napari_ctc.learn.classifier import Classifier
@@ -90,7 +89,13 @@ class SourceBox(QComboBox):
 
 
 class ClassTable(QTableWidget):
-    """A row a class: specimens on both sides of the split, weight, and how many are found."""
+    """A row a class: specimens on both sides of the split, weight, and how many are found.
+
+    Parameters
+    ----------
+    palette : callable
+        Gives classes their colours.
+    """
 
     HEADERS = ("class", "training", "validation", "weight", "found")
     TIPS = (
@@ -102,8 +107,9 @@ class ClassTable(QTableWidget):
         "less on slides that are not among them.",
     )
 
-    def __init__(self) -> None:
+    def __init__(self, palette: Callable[[Sequence[str]], Sequence[str]]) -> None:
         super().__init__(0, len(self.HEADERS))
+        self._palette = palette
         self.setObjectName("classes")
         self.setHorizontalHeaderLabels(self.HEADERS)
         for place, tip in enumerate(self.TIPS):
@@ -126,12 +132,13 @@ class ClassTable(QTableWidget):
     def show_counts(self, classes: Sequence[str], counts: Sequence[int]) -> None:
         """Show the classes before their split is known."""
         self.setRowCount(len(classes))
+        colours = self._palette(classes)
         for row, (name, number) in enumerate(zip(classes, counts, strict=True)):
             self._put(row, 0, name, f"{name}: {number:,} specimens")
             for column in range(1, 5):
                 self._put(row, column, "")
             colour = QPixmap(10, 10)
-            colour.fill(QColor(class_colour(row)))
+            colour.fill(QColor(colours[row]))
             self.item(row, 0).setIcon(QIcon(colour))
         self._fit()
 

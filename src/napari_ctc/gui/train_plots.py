@@ -12,8 +12,6 @@ from qtpy.QtCore import Qt
 from qtpy.QtGui import QColor
 from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 
-from napari_ctc.gui.colours import class_colour
-
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -53,15 +51,16 @@ class TrainCurves(QWidget):
         self._losses: tuple[list[float], list[float]] = ([], [])
         self._recalls: list[list[float]] = []
         self._classes: tuple[str, ...] = ()
+        self._colours: tuple[str, ...] = ()
         self._text = QColor("gray")
         self._kept: list[pg.InfiniteLine] = []
         self._training = self._validation = pg.PlotDataItem()
         self._lines: list[pg.PlotDataItem] = []
-        self.begin(())
+        self.begin((), ())
 
-    def begin(self, classes: Sequence[str]) -> None:
-        """Clear the plots for a run with these classes."""
-        self._classes = tuple(classes)
+    def begin(self, classes: Sequence[str], colours: Sequence[str]) -> None:
+        """Clear the plots for a run with these classes, in these colours."""
+        self._classes, self._colours = tuple(classes), tuple(colours)
         self._epochs, self._losses = [], ([], [])
         self._recalls = [[] for _ in classes]
         for plot in (self.loss, self.recall):
@@ -111,8 +110,8 @@ class TrainCurves(QWidget):
         dots = len(self._epochs) <= _MARKED
         _draw(self._training, self._text, dots, dashed=True)
         _draw(self._validation, self._text, dots)
-        for place, line in enumerate(self._lines):
-            _draw(line, QColor(class_colour(place)), dots)
+        for colour, line in zip(self._colours, self._lines, strict=True):
+            _draw(line, QColor(colour), dots)
         for marker in self._kept:
             marker.setPen(pg.mkPen(self._text, width=1, style=Qt.PenStyle.DotLine))
         for plot in (self.loss, self.recall):

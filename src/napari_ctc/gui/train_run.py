@@ -150,7 +150,7 @@ class TrainRun(QWidget):
         """Show what just happened in a run, or with a file."""
         if isinstance(event, Planned):
             self._setup.show_plan(event)
-            self.curves.begin(event.classes)
+            self.curves.begin(event.classes, self._session.palette(event.classes))
             self.curves.show()
             self.message.say(f"Training on {event.device} in {event.precision}.")
         elif isinstance(event, (StepDone, EpochDone)):

@@ -161,7 +161,7 @@ class TrainSetup(QWidget):
         self.source = SourceBox()
         keep_wheel_away(self.source)
         self.summary = wrapped("summary")
-        self.table = ClassTable()
+        self.table = ClassTable(self.session.palette)
         self.caption = wrapped("caption")
         self.caption.hide()
         self.form = form_of(TrainSettings, UP_FRONT)
