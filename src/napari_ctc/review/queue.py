@@ -91,7 +91,7 @@ def random(state: State, turn: int) -> How:
 
 
 ORDERS: dict[str, Callable[[State, int], How]] = {
-    order.__name__: order for order in (mixed, rare, uncertain, unlike, random)
+    order.__name__: order for order in (rare, mixed, uncertain, unlike, random)
 }
 """Orders by name, the default first: each says, for a turn of the queue, by which score to choose."""
 DEFAULT = next(iter(ORDERS))
