@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from napari_ctc.data.formats import Array, ArrayFile, is_specimen_file, open_file
 from napari_ctc.errors import SpecimenError
@@ -139,19 +140,25 @@ def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout(
         array = np.moveaxis(array, 0, -1)
     with np.errstate(over="ignore"):  # a long double beyond float64 becomes infinite, and is refused as that
         array = array.astype(contents.dtype, copy=False)
-    if array.dtype.kind == "f" and (bad := _not_numbers(array)):
+    if array.dtype.kind == "f" and (bad := _not_numbers(array)).any():
         raise SpecimenError(
-            f"{path.name} has {bad:,} pixel values that are not numbers (NaN or infinite, or beyond 1e38). "
+            f"{path.name} has {bad.sum():,} pixel values in channel {_listed(bad)} that are not numbers (NaN or "
+            f"infinite, or beyond 1e38). "
             f"Replace them before saving, for instance with numpy.nan_to_num."
         )
     return array
 
 
-def _not_numbers(array: Array) -> int:
-    """Count the pixels that a network could not take as float32."""
+def _not_numbers(array: Array) -> NDArray[np.int64]:
+    """Count the pixels of each channel that a network could not take as float32; (C,)."""
     with np.errstate(invalid="ignore"):
         fine = np.abs(array) <= np.finfo(np.float32).max  # false of NaN
-    return array.size - int(np.count_nonzero(fine))
+    bad: NDArray[np.int64] = np.count_nonzero(~fine, axis=(0, 1))
+    return bad
+
+
+def _listed(bad: NDArray[np.int64]) -> str:
+    return " and ".join(str(place + 1) for place in np.flatnonzero(bad))
 
 
 def content_digest(specimen: Array) -> str:

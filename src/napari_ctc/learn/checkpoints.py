@@ -38,7 +38,7 @@ _ANEW = "Train anew, without resuming."
 class State(BaseModel):
     """What a checkpoint holds besides tensors."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
 
     settings: TrainSettings
     specimens: str  # digest of what is trained on, in order
@@ -51,6 +51,7 @@ class State(BaseModel):
     elapsed: float = Field(ge=0)  # seconds
     kept_epoch: int = Field(ge=0)
     kept_loss: float | None  # nats; none if no epoch was kept
+    history: tuple[tuple[float, float], ...] = ()  # nats; training and validation loss of each epoch
 
 
 class Keeper:
@@ -136,7 +137,7 @@ def restore(run: Run, path: Path) -> None:
     run.precision = getattr(torch, state.precision)  # what was fastest then decides the result
     run.step, run.done, run.ended = state.step, state.done, state.ended
     run.started = monotonic() - state.elapsed
-    run.kept_epoch = state.kept_epoch
+    run.kept_epoch, run.history = state.kept_epoch, list(state.history)
     if state.kept_loss is not None:
         run.kept_loss = state.kept_loss
 
@@ -157,6 +158,7 @@ def _state(run: Run) -> State:
         elapsed=monotonic() - run.started,
         kept_epoch=run.kept_epoch,
         kept_loss=run.kept_loss if math.isfinite(run.kept_loss) else None,
+        history=tuple(run.history),
     )
 
 

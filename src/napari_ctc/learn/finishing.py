@@ -61,6 +61,7 @@ def finished(run: Run, start: Classifier | None = None) -> Classifier:
             "epoch": run.kept_epoch,
             "epochs": run.ended,
             "log_loss": run.kept_loss,
+            "warnings": run.warnings,
             **scores.as_dict(),
             "calibration": calibration.figures,
         },

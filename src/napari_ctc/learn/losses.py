@@ -118,6 +118,31 @@ def loss_prior(counts: ArrayLike, weighting: Weighting) -> tuple[float, ...]:
     return tuple(float(share) for share in pretended / pretended.sum())
 
 
+def entropy(shares: ArrayLike) -> float:
+    """Give the least mean loss of a guess that is the same for all specimens; nats.
+
+    Parameters
+    ----------
+    shares : (K,) numbers of any common factor
+        How much each class counts.
+    """
+    share = np.asarray(shares, dtype=np.float64)
+    share = share[share > 0] / share.sum()
+    return float(-(share * np.log(share)).sum())
+
+
+def guessing(counts: ArrayLike, weighting: Weighting, smoothing: float = 0.0) -> float:
+    """Give the least training loss of a network that tells no specimen from another; nats.
+
+    Less than the loss of equal scores where a rule leaves some classes more common than others: always saying the
+    common one is a start.
+    """
+    numbers = np.asarray(counts, dtype=np.float64)
+    # An adjusted loss meets the classes as they are; it is its scores that are for equal ones.
+    shares = numbers / numbers.sum() if WEIGHTINGS[weighting].adjusts else np.array(loss_prior(counts, weighting))
+    return entropy((1 - smoothing) * shares + smoothing / len(shares))
+
+
 def weighted_cross_entropy(scores: Tensor, truth: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
     """Mean over specimens of the weighted cross-entropy.
 

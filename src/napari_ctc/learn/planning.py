@@ -279,7 +279,7 @@ def _checked_deal(deal: Deal, settings: TrainSettings) -> list[str]:
             )
     if not sum(validation):
         why = " ".join(deal.notes) or "Label more of each class."
-        raise SettingsError(f"No specimen is left for validation, which chooses the best epoch. {why}")
+        raise SettingsError(f"No specimen is left for validation, which tells how good the classifier is. {why}")
     if settings.batch_size > sum(training):
         raise SettingsError(
             f"The batch of {settings.batch_size} specimens is larger than the training set of "

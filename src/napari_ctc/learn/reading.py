@@ -24,7 +24,7 @@ from napari_ctc.settings import TrainSettings
 Rows = NDArray[np.int64]
 
 PULSE = 0.1  # seconds between signs of life
-Answer = tuple[Moments, str] | SpecimenError | None
+Answer = tuple[Moments | None, str] | SpecimenError
 
 
 @dataclass(frozen=True)
@@ -95,8 +95,15 @@ def read_data(
     moments, digests = yield from _measure(pool, keys, is_training, good)
     yield from _require(deal, truth, is_training, good)
     assert moments is not None
+    if contrary := _contrary(keys, truth, digests, deal.classes):
+        yield Said(text=contrary, warning=True)
     sd = moments.sd()
     constant = tuple(int(channel) for channel in np.flatnonzero(sd == 0))
+    if len(constant) == len(channel_names):
+        raise TrainingError(
+            "Every channel has the same value in every training specimen, so nothing can be learnt. Check how the "
+            "specimens were saved."
+        )
     for channel in constant:
         yield Said(
             text=f"{channel_names[channel]} has the same value ({moments.mean[channel]:g}) in every training "
@@ -112,7 +119,7 @@ def read_data(
         training=np.flatnonzero(good & is_training),
         validation=np.flatnonzero(good & ~is_training),
         canvas=canvas,
-        digests=tuple(sorted(digests)),
+        digests=tuple(sorted(digests[place] for place in np.flatnonzero(good & is_training).tolist())),
         constant=constant,
     )
 
@@ -144,10 +151,10 @@ def _survey(manifests: list[Manifest], keys: list[str]) -> Job[list[Contents | N
 
 def _measure(
     pool: Pool, keys: list[str], is_training: NDArray[np.bool_], good: NDArray[np.bool_]
-) -> Job[tuple[Moments | None, list[str]]]:
-    """Read every specimen; marks in `good` those that could not be read."""
+) -> Job[tuple[Moments | None, dict[int, str]]]:
+    """Read every specimen and digest it by place; marks in `good` those that could not be read."""
     moments: Moments | None = None
-    digests = []
+    digests = {}
     places = np.flatnonzero(good).tolist()
     calls = (partial(_measured, pool, place, bool(is_training[place])) for place in places)
     pulse = monotonic()
@@ -156,12 +163,13 @@ def _measure(
             if isinstance(answer, SpecimenError):
                 good[place] = False
                 yield Skipped(path=keys[place], reason=str(answer))
-            elif answer is not None:
+                continue
+            measured, digests[place] = answer
+            if measured is not None:
                 if moments is None:
-                    moments = answer[0]
+                    moments = measured
                 else:
-                    moments.add(answer[0])
-                digests.append(answer[1])
+                    moments.add(measured)
             if monotonic() - pulse > PULSE:
                 pulse = monotonic()
                 yield StepDone(epoch=0, epochs=0)
@@ -173,7 +181,24 @@ def _measured(pool: Pool, place: int, training: bool) -> Answer:
         specimen = pool.read(place)
     except SpecimenError as problem:
         return problem
-    return (Moments.of(specimen), content_digest(specimen)) if training else None
+    return Moments.of(specimen) if training else None, content_digest(specimen)
+
+
+def _contrary(keys: list[str], truth: Rows, digests: dict[int, str], classes: tuple[str, ...]) -> str:
+    """Say which specimens have the same pixels and different labels; an empty sentence if none."""
+    alike: dict[str, list[int]] = {}
+    for place, digest in digests.items():
+        alike.setdefault(digest, []).append(place)
+    found = [places for places in alike.values() if len(set(truth[places].tolist())) > 1]
+    if not found:
+        return ""
+    one = found[0][0]
+    other = next(place for place in found[0] if truth[place] != truth[one])
+    return (
+        f"{sum(map(len, found)):,} specimens have the same pixels as one of another label: {keys[one]} is called "
+        f"'{classes[truth[one]]}' and {keys[other]} '{classes[truth[other]]}'. One of each is wrong: look at "
+        f"them, and at whether the table was shuffled."
+    )
 
 
 def _require(deal: Deal, truth: Rows, is_training: NDArray[np.bool_], good: NDArray[np.bool_]) -> Iterator[Event]:

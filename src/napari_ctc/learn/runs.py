@@ -21,7 +21,7 @@ from napari_ctc.learn.batches import Batch
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import adopt
 from napari_ctc.learn.devices import choose_device, choose_precision
-from napari_ctc.learn.losses import WEIGHTINGS, class_weights, loss_prior, score_shifts
+from napari_ctc.learn.losses import WEIGHTINGS, class_weights, guessing, loss_prior, score_shifts
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.planning import Deal, choose_steps
 from napari_ctc.learn.reading import Data
@@ -51,6 +51,7 @@ class Run:
     shifts: NDArray[np.float32]  # (K,) nats, added to the scores in the loss
     prior: tuple[float, ...]  # (K,) the proportions that the scores are for
     shown: tuple[float, ...]  # (K,) the proportions that probabilities are for
+    guessing: float  # nats; the least training loss without telling specimens apart
     sentinel: Sentinel
     steps: int  # of an epoch
     epochs: int
@@ -61,6 +62,8 @@ class Run:
     ended: int = 0  # epochs so far
     stopped: bool = False
     averaged: nn.Module | None = None
+    history: list[tuple[float, float]] = field(default_factory=list)  # training and validation loss, nats
+    warnings: list[str] = field(default_factory=list)  # sentences without file names, kept in the classifier
     parent: str = ""  # digest of the classifier that the run began from
     kept_loss: float = math.inf
     kept_epoch: int = 0
@@ -96,11 +99,12 @@ class Run:
             device=device,
             precision=choose_precision(settings.precision, device),
             network=network,
-            optimiser=_optimiser(network, settings),
+            optimiser=optimiser_of(network, settings),
             weights=class_weights(counts, settings.weighting),
             shifts=score_shifts(counts, settings.weighting),
             prior=loss_prior(counts, settings.weighting),
             shown=read_proportions(settings.proportions, deal.classes, counts),
+            guessing=guessing(counts, settings.weighting, settings.label_smoothing),
             parent=start.digest if start else "",
             averaged=copy.deepcopy(network).eval().requires_grad_(False) if settings.averaging else None,
             sentinel=Sentinel(
@@ -238,7 +242,7 @@ def _build(settings: TrainSettings, channels: int, classes: int, size: int) -> n
         return NETWORKS[settings.network].build(channels, classes, size).float()
 
 
-def _optimiser(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
+def optimiser_of(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
     """AdamW (Loshchilov and Hutter 2019); biases and norms are not pulled towards zero."""
     weights = [one for one in network.parameters() if one.ndim > 1]
     others = [one for one in network.parameters() if one.ndim <= 1]

@@ -35,8 +35,10 @@ from napari_ctc.learn.planning import (
     with_layout,
 )
 from napari_ctc.learn.reading import read_data
+from napari_ctc.learn.rehearsal import rehearse
 from napari_ctc.learn.runs import Loss, Run
 from napari_ctc.learn.sampling import epoch_order
+from napari_ctc.learn.sentinel import ENOUGH, looked_back, missing
 from napari_ctc.score.calibration import called, log_posterior
 from napari_ctc.score.metrics import balanced_log_loss, score
 from napari_ctc.score.reliability import sentence
@@ -121,6 +123,9 @@ def train(
         yield planned(deal, settings)
         data = yield from read_data(deal, settings, names, start.canvas if start else None)
         run = Run.begin(deal, data, settings, names, loss, start)
+        held = np.bincount(data.truth[data.validation], minlength=len(deal.classes))
+        run.warnings += missing(deal.classes, held.tolist())
+        yield from (Said(text=text, warning=True) for text in run.warnings)
         if resume and keeper.path is not None:
             restore(run, keeper.path)
             yield Said(text=f"Going on after epoch {run.ended} of {run.epochs}.")
@@ -183,11 +188,16 @@ def _checked_names(names: tuple[str, ...] | None, channels: int) -> tuple[str, .
 def _fit(run: Run, keeper: Keeper, start: Classifier | None) -> Job[Classifier]:
     """Run the epochs; a stop ends them early."""
     try:
+        if not (run.continued or run.ended):
+            yield from rehearse(run)
         while not run.over:
             training_loss = yield from _epoch(run)
             checked = yield from _check(run, training_loss)
             keeper.keep(run)
             yield checked
+        for text in _judged(run):
+            run.warnings.append(text)
+            yield Said(text=text, warning=True)
     except Stopped:
         run.stopped = True
         if not run.ended:
@@ -214,6 +224,19 @@ def _epoch(run: Run) -> Job[float]:
             if run.settings.minutes and run.progress >= 1:
                 break
     return total / max(seen, 1)
+
+
+def _judged(run: Run) -> list[str]:
+    """Look back on the epochs up to the one that is kept, if they were enough to judge."""
+    history = run.history[: run.kept_epoch]
+    if run.kept_raw is None or len(history) * run.steps < ENOUGH:
+        return []
+    read = ~np.isnan(run.kept_raw).any(axis=1)
+    truth = run.data.truth[run.data.validation][read]
+    # As if classes were equally common, whatever is called: always saying a common one is at chance, too.
+    uniform = np.full(len(run.prior), 1 / len(run.prior))
+    predicted = log_posterior(run.kept_raw[read], run.prior, uniform).argmax(axis=1)
+    return looked_back(history, run.guessing, score(truth, predicted, run.deal.classes))
 
 
 def _training_batches(run: Run) -> Iterator[Callable[[], Batch]]:
@@ -280,6 +303,7 @@ def _check(run: Run, training_loss: float) -> Job[EpochDone]:
     predicted = called(log_posterior(raw, run.prior, run.shown), run.shown, run.settings.decision)
     scores_now = score(known, predicted, run.deal.classes)
     run.ended += 1
+    run.history.append((training_loss, value))
     whole = np.full((len(run.data.validation), len(run.prior)), np.nan, np.float32)
     whole[np.isin(run.data.validation, read)] = raw
     kept = run.keep(value, whole)

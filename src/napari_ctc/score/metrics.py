@@ -105,6 +105,18 @@ class Scores:
         """
         return self._intervals.copy()
 
+    def balanced_interval(self) -> tuple[float, float]:
+        """Approximate 95 % interval of the balanced accuracy, from those of the recalls; NaN without specimens.
+
+        The half-widths add up as independent errors do (Zou and Donner 2008).
+        """
+        present = self.counts > 0
+        recall, low, high = self.recall[present], *self._intervals[present].T
+        if not len(recall):
+            return math.nan, math.nan
+        below, above = (float(np.sqrt(((end - recall) ** 2).sum())) / len(recall) for end in (low, high))
+        return self.balanced_accuracy - below, self.balanced_accuracy + above
+
     @cached_property
     def _intervals(self) -> Floats:
         # Quantiles of the beta distribution. scipy.stats has them, too, but loading it held the window up for 1 s.
