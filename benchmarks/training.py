@@ -49,13 +49,14 @@ def main() -> None:
         deal = deal_out(Manifest.read(table), settings)
         names = ("DAPI", "cytokeratin", "CD45", "bright field")
         begun = Run.begin(deal, run(read_data(deal, settings, names)), settings, names, weighted_cross_entropy)
+        run(begun.choose_way())
         bare_step(begun, 3)
         whole_loop(begun)  # warmed up
         pairs = [(bare_step(begun, begun.steps), whole_loop(begun)) for _ in range(arguments.rounds)]
     ratios = [loop / bare for bare, loop in pairs]
     figures = {
         "size": arguments.size,
-        "precision": str(begun.precision).removeprefix("torch."),
+        "precision": begun.way.precision,
         "threads": torch.get_num_threads(),
         "averaging": settings.averaging,
         "bare_images_per_second": statistics.median(bare for bare, _ in pairs),

@@ -9,6 +9,7 @@ from pathlib import Path
 # Before napari is imported: the tests neither read nor change the settings of the person who runs them.
 _SETTINGS = tempfile.TemporaryDirectory(prefix="napari-ctc-tests-", ignore_cleanup_errors=True)
 os.environ["NAPARI_CONFIG"] = str(Path(_SETTINGS.name) / "settings.yaml")
+os.environ["NAPARI_CTC_CACHE"] = str(Path(_SETTINGS.name) / "cache")
 
 import pytest  # noqa: E402
 
@@ -66,17 +67,13 @@ def tiny_classifier(drawn_manifest):
 
 
 @pytest.fixture(autouse=True)
-def _settings_and_cache_of_their_own(request, monkeypatch):
-    """Start each test in a window from default preferences, with a sample folder that no person owns."""
+def _settings_of_their_own(request):
+    """Start each test in a window from default preferences."""
     if not WINDOWS & set(request.fixturenames):
         yield
         return
     from napari import settings
 
-    from napari_ctc.gui import layers
-
-    once = request.getfixturevalue("tmp_path_factory").getbasetemp() / "cache"
-    monkeypatch.setattr(layers, "cache_folder", lambda: once)
     settings._clear_plugin_settings_cache()
     Path(_SETTINGS.name, "napari-ctc.yaml").unlink(missing_ok=True)
     yield

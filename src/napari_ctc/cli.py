@@ -143,7 +143,7 @@ def classify(
         The class proportions that probabilities are for: 'training', 'uniform', or 'name=0.9, name=0.1'; as the
         classifier was trained to say, if not given.
     precision
-        'float32', or 'auto' for the fastest that the hardware has.
+        'float32', 'bfloat16', or 'auto' for the faster one that, held-out specimens showed, says the same.
     channel_axis
         Where the channels stand in the files: 'first', 'last', or 'auto' to find out.
     """
@@ -196,7 +196,7 @@ def evaluate(
         The class proportions that probabilities are for: 'training', 'uniform', or 'name=0.9, name=0.1'; as the
         classifier was trained to say, if not given.
     precision
-        'float32', or 'auto' for the fastest that the hardware has.
+        'float32', 'bfloat16', or 'auto' for the faster one that, held-out specimens showed, says the same.
     channel_axis
         Where the channels stand in the files: 'first', 'last', or 'auto' to find out.
     """

@@ -80,8 +80,8 @@ class Planned(Event):
         Specimens of each class in each part of the split.
     weights : tuple of float, dimensionless
         The weight of each class in the loss.
-    device, precision : str
-        Where the run computes, and in which number format.
+    device : str
+        Where the run computes.
     """
 
     classes: tuple[str, ...]
@@ -90,7 +90,6 @@ class Planned(Event):
     test: tuple[int, ...]
     weights: tuple[float, ...]
     device: str
-    precision: str
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -105,5 +105,6 @@ class TrainSettings(BaseModel):
     )
     precision: Precision = Field(
         "auto",
-        description="Number format of the network's arithmetic; 'auto' takes bfloat16 where the hardware has it.",
+        description="Number format of the network's arithmetic: 'float32', 'bfloat16', or 'auto' for the one that "
+        "a short trial finds faster here.",
     )

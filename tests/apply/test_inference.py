@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -10,7 +12,10 @@ from napari_ctc.data.predictions import Predictions
 from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import ClassifierError, SettingsError, Stopped
 from napari_ctc.events import Classified, Saved, Skipped, run
+from napari_ctc.learn import trials
+from napari_ctc.learn.agreement import LowPrecision
 from napari_ctc.learn.training import train
+from napari_ctc.learn.ways import Way
 from napari_ctc.score.calibration import called, log_posterior, read_proportions
 from napari_ctc.settings import TrainSettings
 
@@ -110,6 +115,49 @@ def test_folding_the_norm_changes_no_probability(drawn_manifest, tiny_classifier
     predictions = run(classify(some, tiny_classifier, precision="float32", device="cpu"))
     probabilities, _ = tiny_classifier.reading()(raw_scores(some, tiny_classifier))
     np.testing.assert_allclose(predictions.probabilities, probabilities, atol=1e-5)
+
+
+def unlike(low):
+    """Make a record of what bfloat16 changed."""
+    return LowPrecision(specimens=40, classes_changed=low, largest_change=0.004)
+
+
+@pytest.mark.parametrize(
+    ("low", "precision", "used", "why"),
+    [
+        (unlike(0), "auto", "bfloat16", "in bfloat16, 2.0 times as fast as float32 here."),
+        (unlike(1), "auto", "float32", "but it changed 1 class and probabilities by up to 0.004 on 40 specimens"),
+        (None, "auto", "float32", "but the classifier's file does not say what it would change."),
+        (unlike(1), "bfloat16", "bfloat16", "in bfloat16, as was asked for."),
+        (unlike(0), "float32", "float32", "in float32, as was asked for."),
+    ],
+)
+def test_bfloat16_is_used_only_where_it_changes_no_class(
+    drawn_manifest, tiny_classifier, monkeypatch, low, precision, used, why
+):
+    times = {Way("bfloat16"): 1.0, Way("float32"): 2.0}
+    monkeypatch.setattr(trials, "_remembered", lambda key: times)
+    classifier = replace(tiny_classifier, low_precision=low)
+    said = []
+    some = drawn_manifest.rows(range(8))
+    predictions = run(
+        classify(some, classifier, precision=precision), lambda event: said.append(getattr(event, "text", ""))
+    )
+    assert set(predictions.table["precision"]) == {used}
+    assert why in said[0]
+    exact = run(classify(some, classifier, precision="float32")).probabilities
+    assert np.array_equal(predictions.probabilities, exact) is (used == "float32")
+
+
+def test_bfloat16_is_not_used_where_it_is_slower(drawn_manifest, tiny_classifier, monkeypatch):
+    monkeypatch.setattr(trials, "_remembered", lambda key: {Way("bfloat16"): 2.0, Way("float32"): 1.0})
+    classifier = replace(tiny_classifier, low_precision=unlike(0))
+    said = []
+    predictions = run(
+        classify(drawn_manifest.rows(range(8)), classifier), lambda event: said.append(getattr(event, "text", ""))
+    )
+    assert set(predictions.table["precision"]) == {"float32"}
+    assert "in float32; bfloat16 is 0.5 times as fast as float32 here." in said[0]
 
 
 def test_stopping_keeps_the_rows_so_far(drawn_manifest, tiny_classifier, tmp_path):

@@ -8,7 +8,7 @@ import pytest
 
 from napari_ctc.data.exports import export_class_folders, export_labels
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.data.predictions import READ_AS, WRITERS, Predictions, columns, typed
+from napari_ctc.data.predictions import LATER, WRITERS, Predictions, columns, typed
 from napari_ctc.errors import PredictionsError
 from napari_ctc.events import Skipped, run
 
@@ -22,58 +22,15 @@ def predictions(tmp_path: Path) -> Predictions:
     folder.mkdir()
     np.save(folder / "one.npy", np.full((8, 8, 4), 7, np.uint8))
     np.save(folder / "stack.npy", np.arange(2 * 8 * 8 * 4, dtype=np.uint16).reshape(2, 8, 8, 4))
+    by = ["abc", "float32"]
     read_as = ["balanced", "leukocyte=0.54, NA=0.45, tumour cell=0.01", "leukocyte, NA"]
     rows = [
-        ["one.npy", "s1", "NA", 0.7, 0.2, 0.7, 0.1, "leukocyte", "", "abc", 384, "2026-01-01", "f" * 64, *read_as],
-        [
-            "broken.npy",
-            "s1",
-            "",
-            np.nan,
-            np.nan,
-            np.nan,
-            np.nan,
-            "",
-            "is cut short",
-            "abc",
-            None,
-            "",
-            "",
-            *read_as,
-        ],
-        [
-            "stack.npy#0",
-            "s2",
-            "tumour cell",
-            0.5,
-            0.3,
-            0.2,
-            0.5,
-            "",
-            "",
-            "abc",
-            1152,
-            "2026-01-01",
-            "e" * 64,
-            *read_as,
-        ],
-        [
-            "stack.npy#1",
-            "s2",
-            "leukocyte",
-            0.9,
-            0.9,
-            0.05,
-            0.05,
-            "",
-            "",
-            "abc",
-            1152,
-            "2026-01-01",
-            "e" * 64,
-            *read_as,
-        ],
+        ["one.npy", "s1", "NA", 0.7, 0.2, 0.7, 0.1, "leukocyte", "", *by, 384, "2026-01-01", "f" * 64],
+        ["broken.npy", "s1", "", np.nan, np.nan, np.nan, np.nan, "", "is cut short", *by, None, "", ""],
+        ["stack.npy#0", "s2", "tumour cell", 0.5, 0.3, 0.2, 0.5, "", "", *by, 1152, "2026-01-01", "e" * 64],
+        ["stack.npy#1", "s2", "leukocyte", 0.9, 0.9, 0.05, 0.05, "", "", *by, 1152, "2026-01-01", "e" * 64],
     ]
+    rows = [[*row, *read_as] for row in rows]
     table = typed(pd.DataFrame(rows, columns=columns(CLASSES), dtype=object), CLASSES)
     return Predictions(table, folder, CLASSES)
 
@@ -86,13 +43,13 @@ def test_a_table_reads_back_as_it_was_written(predictions, suffix):
 
 
 @pytest.mark.parametrize("suffix", sorted(WRITERS))
-def test_an_older_table_without_a_word_on_calibration_still_reads(predictions, suffix):
+def test_an_older_table_without_a_word_on_precision_and_calibration_still_reads(predictions, suffix):
     path = predictions.root / f"older{suffix}"
-    older = Predictions(predictions.table.drop(columns=list(READ_AS)), predictions.root, CLASSES)
+    older = Predictions(predictions.table.drop(columns=list(LATER)), predictions.root, CLASSES)
     older.write(path)
     table = Predictions.read(path).table
     assert list(table.columns) == columns(CLASSES)
-    assert (table[list(READ_AS)] == "").all(axis=None)
+    assert (table[list(LATER)] == "").all(axis=None)
 
 
 def test_paths_are_relative_to_the_table_where_possible(predictions, tmp_path):

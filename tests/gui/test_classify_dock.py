@@ -1,5 +1,6 @@
 """The dock "Classify folder" in a real window: from a folder with a broken file to a table and to the viewer."""
 
+import time
 from types import SimpleNamespace
 
 import numpy as np
@@ -145,11 +146,9 @@ def test_stopping_mid_run_keeps_what_is_done(dock, drawn_folder, tiny_classifier
 
     read = inference._read
 
-    def slowly(*arguments):
-        import time
-
-        time.sleep(0.3)
-        return read(*arguments)
+    def slowly(manifest, rows, canvas):
+        time.sleep(3 if rows.start else 0)  # the second batch is not there before the run is stopped
+        return read(manifest, rows, canvas)
 
     monkeypatch.setattr(inference, "_read", slowly)
     monkeypatch.setattr(inference, "READERS_AT_ONCE", 1)

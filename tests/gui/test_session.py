@@ -65,6 +65,7 @@ def words(manifest, classifier, predicted):
         label="",
         error="",
         classifier=classifier.digest,
+        precision="float32",
         bytes=pd.array([100] * len(table), "Int64"),
         modified="2024-01-01T00:00:00+00:00",
         sha256="",

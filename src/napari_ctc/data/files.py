@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -85,6 +86,23 @@ def write_whole(path: Path, content: bytes) -> None:
     """Write a file, the whole of it or nothing."""
     with replacing(path) as temporary:
         temporary.write_bytes(content)
+
+
+def cache_folder() -> Path:
+    """Name the folder, in the user's cache, of what can be made again; it need not exist yet.
+
+    The environment variable NAPARI_CTC_CACHE names another one.
+    """
+    own = os.environ.get("NAPARI_CTC_CACHE")
+    if own:
+        return Path(own)
+    if sys.platform == "win32":
+        root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "cache"
+    elif sys.platform == "darwin":
+        root = Path.home() / "Library" / "Caches"
+    else:
+        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    return root / "napari-ctc"
 
 
 def size_and_time(path: Path) -> tuple[int, str]:

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari_ctc.data.drawn import CHANNELS, draw_specimen, write_drawn
+from napari_ctc.data.files import cache_folder
 from napari_ctc.data.formats import READERS, is_specimen_file
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
@@ -288,11 +289,3 @@ def drawn_samples() -> Path:
         shutil.rmtree(folder, ignore_errors=True)
         run(write_drawn(folder, SAMPLES))
     return folder
-
-
-def cache_folder() -> Path:
-    """Return the folder for drawn samples, in the user's cache."""
-    from qtpy.QtCore import QStandardPaths
-
-    place = QStandardPaths.writableLocation(QStandardPaths.StandardLocation.GenericCacheLocation)
-    return Path(place) / PLUGIN

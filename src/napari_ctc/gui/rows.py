@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_ctc.data.manifest import Manifest
 
 NOT_KNOWN = -1
+TEXTS = ("error", "precision", "modified", "sha256")  # of what a classifier said
 
 
 class Status(IntEnum):
@@ -59,7 +60,7 @@ class Rows:
     changed : bool
         Whether the file is another one than the prediction was made from.
     channels : int16
-    name, source, author, error, modified, sha256 : text
+    name, source, author, error, precision, modified, sha256 : text
         The author is whoever gave the label, as a manifest's column `by` has it.
     bytes : int64
         Size of the file that the prediction was made from; -1 for not known.
@@ -78,6 +79,7 @@ class Rows:
     source: NDArray[Any]
     author: NDArray[Any]
     error: NDArray[Any]
+    precision: NDArray[Any]
     bytes: NDArray[np.int64]
     modified: NDArray[Any]
     sha256: NDArray[Any]
@@ -89,10 +91,8 @@ class Rows:
     @classmethod
     def blank(cls, first_id: int, count: int, classes: int, channels: int = 0) -> Rows:
         """Make rows of which nothing is known."""
-        text = {
-            name: np.full(count, "", dtype=object)
-            for name in ("name", "source", "author", "error", "modified", "sha256")
-        }
+        empty = np.full(count, "", dtype=object)
+        text = {name: empty.copy() for name in ("name", "source", "author", *TEXTS)}
         return cls(
             ids=np.arange(first_id, first_id + count, dtype=np.int64),
             predicted=np.full(count, NOT_KNOWN, np.int16),
@@ -182,7 +182,7 @@ class Rows:
         self.by[index] = by
         self.changed[index] = False
         self.bytes[index] = table["bytes"].fillna(NOT_KNOWN).to_numpy(np.int64)
-        for name in ("error", "modified", "sha256"):
+        for name in TEXTS:
             getattr(self, name)[index] = table[name].to_numpy(dtype=object)
 
     def as_table(
@@ -223,6 +223,7 @@ class Rows:
             "label": text[self.label],
             "error": reasons,
             "classifier": np.where(said, digests[by] if by != NOT_KNOWN else "", ""),
+            "precision": np.where(said, self.precision, ""),
             "bytes": pd.Series(self.bytes, dtype="Int64").mask(~said | (self.bytes < 0)),
             "modified": np.where(said, self.modified, ""),
             "sha256": np.where(said, self.sha256, ""),

@@ -152,7 +152,7 @@ class TrainRun(QWidget):
             self._setup.show_plan(event)
             self.curves.begin(event.classes, self._session.palette(event.classes))
             self.curves.show()
-            self.message.say(f"Training on {event.device} in {event.precision}.")
+            self.message.say(f"Training on {event.device}.")
         elif isinstance(event, (StepDone, EpochDone)):
             told = f"epoch {event.epoch} of {event.epochs}, {clock(event.seconds_left)} left"
             self.controls.show_step(event, told if event.epoch else "reading specimens…")

@@ -15,6 +15,7 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt
 
 from napari_ctc.errors import SettingsError
+from napari_ctc.learn.agreement import LowPrecision
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.score.calibration import read_proportions
 from napari_ctc.settings import TrainSettings
@@ -59,6 +60,8 @@ class Card(BaseModel):
     parent: str = ""
     created: str = ""
     stopped: bool = False
+    computed_in: str = ""
+    low_precision: LowPrecision | None = None
     digest: str = ""
     format_version: int = Field(ge=1)
 

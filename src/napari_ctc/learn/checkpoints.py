@@ -12,7 +12,7 @@ import json
 import math
 from pathlib import Path
 from time import monotonic
-from typing import Any, Literal, cast
+from typing import Any
 
 import safetensors.torch
 import torch
@@ -23,6 +23,7 @@ from torch import Tensor
 from napari_ctc.data.files import replacing
 from napari_ctc.errors import SettingsError
 from napari_ctc.learn.runs import Run
+from napari_ctc.learn.ways import Way
 from napari_ctc.settings import TrainSettings
 
 FORMAT = "napari-ctc checkpoint"
@@ -44,7 +45,7 @@ class State(BaseModel):
     specimens: str  # digest of what is trained on, in order
     classes: tuple[str, ...]
     parent: str = ""  # digest of the classifier that the run began from
-    precision: Literal["float32", "bfloat16"]
+    way: Way
     step: int = Field(ge=0)
     done: int = Field(ge=0)
     ended: int = Field(ge=1)
@@ -122,6 +123,7 @@ def restore(run: Run, path: Path) -> None:
     """
     state = read_state(path)
     _check_same(run, state)
+    run.compute_in(state.way)  # what was fastest then decides the result
     with torch.no_grad():
         for name, target in (tensors := _read(path, run, state)).items():
             part, _, key = name.partition("/")
@@ -134,7 +136,6 @@ def restore(run: Run, path: Path) -> None:
     if not run.kept_weights and state.kept_epoch:
         run.kept_weights = {key: one.detach().cpu().clone() for key, one in run.steady.state_dict().items()}
     _restore_optimiser(run, tensors)
-    run.precision = getattr(torch, state.precision)  # what was fastest then decides the result
     run.step, run.done, run.ended = state.step, state.done, state.ended
     run.started = monotonic() - state.elapsed
     run.kept_epoch, run.history = state.kept_epoch, list(state.history)
@@ -151,7 +152,7 @@ def _state(run: Run) -> State:
         specimens=_digest(run),
         classes=run.deal.classes,
         parent=run.parent,
-        precision=cast("Any", str(run.precision).removeprefix("torch.")),
+        way=run.way,
         step=run.step,
         done=run.done,
         ended=run.ended,

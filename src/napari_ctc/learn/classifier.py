@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from napari_ctc.data.files import write_whole
 from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import ClassifierError, SettingsError
+from napari_ctc.learn.agreement import LowPrecision
 from napari_ctc.learn.batches import Canvas
 from napari_ctc.learn.card import (
     FORMAT,
@@ -75,6 +76,10 @@ class Classifier:
         ISO date and time.
     stopped : bool
         Whether a person ended the training early.
+    computed_in : str
+        The way of computing in training, as in "bfloat16, channels-last".
+    low_precision : LowPrecision or None
+        What bfloat16 changes in its answers; None if that was not asked.
     digest : str
         Hexadecimal; covers tensors and all that decides what they mean, not times. Computed.
     format_version : int
@@ -99,6 +104,8 @@ class Classifier:
     parent: str = ""
     created: str = ""
     stopped: bool = False
+    computed_in: str = ""
+    low_precision: LowPrecision | None = None
     digest: str = ""
     format_version: int = FORMAT_VERSION
 
@@ -193,6 +200,8 @@ class Classifier:
             "parent": self.parent,
             "created": self.created,
             "stopped": self.stopped,
+            "computed_in": self.computed_in,
+            "low_precision": self.low_precision and self.low_precision.model_dump(),
             "format_version": self.format_version,
         }
 

@@ -1,11 +1,11 @@
-"""Where to compute and in which number format: what was asked for, or the best that is here."""
+"""Where to compute: what was asked for, or the best that is here. In which way, is in `ways`."""
 
 from __future__ import annotations
 
 import torch
 
 from napari_ctc.errors import SettingsError
-from napari_ctc.settings import Device, Precision
+from napari_ctc.settings import Device
 
 
 def choose_device(device: Device | str = "auto") -> torch.device:
@@ -28,25 +28,8 @@ def choose_device(device: Device | str = "auto") -> torch.device:
     return torch.device(device)
 
 
-def choose_precision(precision: Precision | str, device: torch.device) -> torch.dtype:
-    """Choose the number format of the network's arithmetic: bfloat16 where the hardware has it."""
-    if precision == "auto":
-        return torch.bfloat16 if _has_bfloat16(device) else torch.float32
-    return {"float32": torch.float32, "bfloat16": torch.bfloat16}[precision]
-
-
 def name_of(device: torch.device) -> str:
     """Name the device for a person: "cpu", or "cuda (NVIDIA H200)"."""
     if device.type == "cuda":
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return device.type
-
-
-def _has_bfloat16(device: torch.device) -> bool:
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type != "cpu":
-        return False
-    ask = getattr(torch.cpu, "get_capabilities", None)  # newer PyTorch; older ones get float32
-    has = ask() if ask is not None else {}
-    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
 
-from napari_ctc.errors import TrainingError
+from napari_ctc.errors import Stopped, TrainingError
+from napari_ctc.events import Job
+from napari_ctc.learn.agreement import compare
 from napari_ctc.learn.card import Scaling
 from napari_ctc.learn.classifier import Classifier
-from napari_ctc.learn.runs import Run, in_memory_format
+from napari_ctc.learn.runs import Run
+from napari_ctc.learn.trials import fastest
+from napari_ctc.learn.ways import in_memory_format
 from napari_ctc.score.calibration import called, log_posterior
 from napari_ctc.score.metrics import score
 from napari_ctc.score.reliability import calibrate
@@ -75,7 +80,25 @@ def finished(run: Run, start: Classifier | None = None) -> Classifier:
         versions=_versions(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         stopped=run.stopped,
+        computed_in=str(run.way),
     )
+
+
+def with_agreement(run: Run, classifier: Classifier) -> Job[Classifier]:
+    """Record what bfloat16 changes on the validation specimens, unless it is hopelessly slow on this machine."""
+    network, settings = classifier.network_module, run.settings
+    try:
+        _, times = yield from fastest(
+            network, settings.network, classifier.channel_count, classifier.size, run.device, "classifying"
+        )
+        if not any(way.precision == "bfloat16" for way in times):
+            return classifier
+        changed = yield from compare(
+            network, classifier.reading(), classifier.canvas, run.data.pool, run.data.validation, run.device
+        )
+    except Stopped:  # all is done but this
+        return classifier
+    return replace(classifier, low_precision=changed)
 
 
 def _versions() -> dict[str, str]:

@@ -13,7 +13,7 @@ from napari_ctc.data.specimens import Layout
 from napari_ctc.data.splits import split
 from napari_ctc.errors import SettingsError
 from napari_ctc.events import Planned
-from napari_ctc.learn.devices import choose_device, choose_precision, name_of
+from napari_ctc.learn.devices import choose_device, name_of
 from napari_ctc.learn.losses import class_weights
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.score.calibration import read_proportions
@@ -103,7 +103,6 @@ def planned(deal: Deal, settings: TrainSettings) -> Planned:
         test=deal.test,
         weights=tuple(float(weight) for weight in class_weights(counts, settings.weighting)),
         device=name_of(device),
-        precision=str(choose_precision(settings.precision, device)).removeprefix("torch."),
     )
 
 

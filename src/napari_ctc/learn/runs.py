@@ -15,17 +15,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from napari_ctc.events import StepDone
+from napari_ctc.events import Job, Said, StepDone
 from napari_ctc.learn.augment import forget_noise
 from napari_ctc.learn.batches import Batch
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import adopt
-from napari_ctc.learn.devices import choose_device, choose_precision
+from napari_ctc.learn.devices import choose_device, name_of
 from napari_ctc.learn.losses import WEIGHTINGS, class_weights, guessing, loss_prior, score_shifts
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.planning import Deal, choose_steps
 from napari_ctc.learn.reading import Data
 from napari_ctc.learn.sentinel import Sentinel
+from napari_ctc.learn.trials import fastest, told
+from napari_ctc.learn.ways import Way, in_memory_format, scores_of
 from napari_ctc.score.calibration import read_proportions
 from napari_ctc.settings import TrainSettings
 
@@ -44,7 +46,6 @@ class Run:
     channels: tuple[str, ...]
     loss: Loss
     device: torch.device
-    precision: torch.dtype
     network: nn.Module
     optimiser: torch.optim.Optimizer
     weights: NDArray[np.float32]  # (K,) of the classes, in the loss
@@ -57,6 +58,7 @@ class Run:
     epochs: int
     checks: int  # validation batches of an epoch
     started: float
+    way: Way = field(default_factory=Way)  # until it is chosen
     step: int = 0  # optimiser steps so far
     done: int = 0  # optimiser steps and validation batches so far
     ended: int = 0  # epochs so far
@@ -97,7 +99,6 @@ class Run:
             channels=channels,
             loss=loss,
             device=device,
-            precision=choose_precision(settings.precision, device),
             network=network,
             optimiser=optimiser_of(network, settings),
             weights=class_weights(counts, settings.weighting),
@@ -115,6 +116,28 @@ class Run:
             checks=-(-len(data.validation) // _validation_batch(len(data.training), steps)),
             started=monotonic(),
         )
+
+    def compute_in(self, way: Way) -> None:
+        """Settle on a way of computing, before the first step."""
+        self.way = way
+        for network in (self.network, self.averaged):
+            if network is not None:
+                in_memory_format(network, way.memory_format)
+
+    def choose_way(self) -> Job[None]:
+        """Settle on the fastest way of computing, and say which it is."""
+        settings, asked = self.settings, self.settings.precision
+        way, times = yield from fastest(
+            self.network,
+            settings.network,
+            len(self.channels),
+            self.data.canvas.size,
+            self.device,
+            "training",
+            asked,
+        )
+        self.compute_in(way)
+        yield Said(text=f"Training on {name_of(self.device)} {told(way, times, asked)}.")
 
     @property
     def total(self) -> int:
@@ -218,12 +241,8 @@ class Run:
         torch._foreach_lerp_([kept for kept, _ in pairs], [now for _, now in pairs], share)
 
     def scores_of(self, pixels: Tensor, network: nn.Module | None = None) -> Tensor:
-        """Run a network, by default the one that learns, in the precision of the run; (B, K) float32."""
-        low = self.precision != torch.float32
-        # Entered and left within one call, since autocast is the thread's: none of it may last over a yield.
-        with torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=low):
-            scores: Tensor = (network or self.network)(pixels)
-        return scores.float()
+        """Run a network, by default the one that learns, in the way of the run; (B, K) float32."""
+        return scores_of(network or self.network, pixels, self.way)
 
     def release(self) -> None:
         """Give the device's memory back."""
@@ -255,10 +274,3 @@ def optimiser_of(network: nn.Module, settings: TrainSettings) -> torch.optim.Opt
 
 def _validation_batch(specimens: int, steps: int) -> int:
     return max(2 * (specimens // steps), 1)
-
-
-def in_memory_format(network: nn.Module, memory_format: torch.memory_format) -> None:
-    """Lay a network's convolutions out in memory, channels last or first."""
-    for one in network.parameters():
-        if one.ndim == 4:
-            one.data = one.data.contiguous(memory_format=memory_format)

@@ -25,7 +25,7 @@ from napari_ctc.learn.batches import Batch, ahead
 from napari_ctc.learn.checkpoints import Keeper, read_state, restore
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import check_fit, following
-from napari_ctc.learn.finishing import finished
+from napari_ctc.learn.finishing import finished, with_agreement
 from napari_ctc.learn.losses import weighted_cross_entropy
 from napari_ctc.learn.planning import (
     check_settings,
@@ -128,7 +128,9 @@ def train(
         yield from (Said(text=text, warning=True) for text in run.warnings)
         if resume and keeper.path is not None:
             restore(run, keeper.path)
-            yield Said(text=f"Going on after epoch {run.ended} of {run.epochs}.")
+            yield Said(text=f"Going on after epoch {run.ended} of {run.epochs}, in {run.way.precision} as before.")
+        else:
+            yield from run.choose_way()
     except Stopped:
         raise StoppedEarlyError(TOO_EARLY) from None
     classifier = yield from _fit(run, keeper, start)
@@ -204,7 +206,7 @@ def _fit(run: Run, keeper: Keeper, start: Classifier | None) -> Job[Classifier]:
             raise StoppedEarlyError(TOO_EARLY) from None
     finally:
         run.release()
-    return finished(run, start)
+    return (yield from with_agreement(run, finished(run, start)))
 
 
 def _epoch(run: Run) -> Job[float]:
