@@ -6,7 +6,7 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
 from napari_ctc.data.journal import journal_path
-from napari_ctc.gui.predicted_table import LABEL
+from napari_ctc.gui.predicted_model import LABEL
 
 TIME = 20_000
 CLASSES = ("debris", "leukocyte", "tumour cell")

@@ -15,15 +15,8 @@ from qtpy.QtWidgets import QComboBox, QDockWidget, QDoubleSpinBox, QLabel, QLine
 from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions
 from napari_ctc.gui.predicted_filter import AT_ODDS, NOT_PREDICTED, Filter
-from napari_ctc.gui.predicted_table import (
-    LABEL,
-    NAME,
-    PREDICTED,
-    PROBABILITY,
-    STATUS,
-    PredictedModel,
-    PredictedView,
-)
+from napari_ctc.gui.predicted_model import LABEL, NAME, PREDICTED, PROBABILITY, STATUS, PredictedModel
+from napari_ctc.gui.predicted_table import PredictedView
 from napari_ctc.gui.rows import Status
 from napari_ctc.gui.session import session_of
 

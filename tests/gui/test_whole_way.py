@@ -12,7 +12,7 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions
 from napari_ctc.gui import opening
 from napari_ctc.gui.arrange import classify_specimens
-from napari_ctc.gui.predicted_table import LABEL, NAME, PREDICTED, PROBABILITY
+from napari_ctc.gui.predicted_model import LABEL, NAME, PREDICTED, PROBABILITY
 from napari_ctc.gui.rows import Status
 from napari_ctc.learn.classifier import load_classifier
 

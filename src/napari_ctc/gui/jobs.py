@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from napari.qt.threading import GeneratorWorker, create_worker
 from napari.utils import progress
 from napari.utils.notifications import notification_manager, show_error
-from qtpy.QtCore import QEvent, QObject
+from qtpy.QtCore import QEvent, QObject, QThreadPool
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_ctc.errors import CTCError, JobError, Stopped
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from napari_ctc.events import Job
 
+_JOBS_AT_ONCE = 8  # a short one, as of thumbnails, does not wait for the end of a training
 _SECONDS_BETWEEN_STEPS = 0.1  # a person reads no faster, so steps in between are not sent to the window
 _SECONDS_BETWEEN_REPAINTS = 1.0  # of the activity area, which takes the window more time than a dock's own bar
 
@@ -72,6 +73,8 @@ def start(
     sentence, any other with its traceback. A `RuntimeError`, as of torch for too little memory, arrives as a
     `JobError`.
     """
+    pool = QThreadPool.globalInstance()
+    pool.setMaxThreadCount(max(_JOBS_AT_ONCE, pool.maxThreadCount()))  # Qt's own bound is the number of cores
     running = RunningJob(job, parent, name, quiet)
     for signal, slot in (
         (running.worker.yielded, on_event),

@@ -34,8 +34,9 @@ from napari_ctc.gui.opening import OpenButtons
 from napari_ctc.gui.predicted_details import Details
 from napari_ctc.gui.predicted_export import ExportMenu
 from napari_ctc.gui.predicted_filter import ANY, AT_ODDS, NOT_PREDICTED, Filter
+from napari_ctc.gui.predicted_model import PredictedModel
 from napari_ctc.gui.predicted_strip import ClassStrip
-from napari_ctc.gui.predicted_table import PredictedModel, PredictedView
+from napari_ctc.gui.predicted_views import Views
 from napari_ctc.gui.session import session_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
 
     from napari_ctc.data.predictions import Predictions
 
-HEIGHT = 260  # pixels
+HEIGHT = 300  # pixels
 _SETTLE_MS = 700  # rows that predictions move are moved this often, not with every batch
 
 
@@ -86,9 +87,10 @@ class PredictedDock(QWidget):
 
     def _build(self) -> None:
         self.model = PredictedModel(self.session, self)
-        self.table = PredictedView(self.model, self)
+        self.views = Views(self.session, self.model, self)
+        self.views.opened.connect(self._show_details)
+        self.table, self.gallery = self.views.table, self.views.gallery
         self.table.specimen_chosen.connect(self.session.go_to)
-        self.table.opened.connect(self._show_details)
         self.model.rearranged.connect(self._follow_current)
         self.details = Details(self.session, self)
         self._pages = QStackedWidget(self)
@@ -97,7 +99,7 @@ class PredictedDock(QWidget):
         self._pages.addWidget(self._build_content())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 2)
-        layout.addWidget(self._pages)
+        layout.addWidget(self._pages, 1)  # more than the stretch that napari puts below
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
     def _build_invitation(self) -> QWidget:
@@ -121,7 +123,7 @@ class PredictedDock(QWidget):
         page.setObjectName("content")
         split = QSplitter(Qt.Orientation.Horizontal, page)
         split.setObjectName("tableAndDetails")
-        split.addWidget(self.table)
+        split.addWidget(self.views)
         split.addWidget(self.details)
         split.setStretchFactor(0, 3)
         split.setStretchFactor(1, 1)
@@ -131,11 +133,12 @@ class PredictedDock(QWidget):
         layout.setSpacing(3)
         self.strip = ClassStrip(self._viewer, self.session, self.labelling, page)
         layout.addWidget(self.strip)
-        layout.addLayout(self._build_tools(page))
+        layout.addLayout(self._build_filters(page))
+        layout.addLayout(self._build_views_row(page))
         layout.addWidget(split, 1)
         return page
 
-    def _build_tools(self, page: QWidget) -> QHBoxLayout:
+    def _build_filters(self, page: QWidget) -> QHBoxLayout:
         self.filter_text = QLineEdit(page)
         self.filter_text.setObjectName("filterText")
         self.filter_text.setPlaceholderText("filter by name or source")
@@ -156,6 +159,15 @@ class PredictedDock(QWidget):
         self.filter_least.setToolTip("Show only predictions of at least this probability; 0 shows all")
         self.filter_least.valueChanged.connect(self._filter)
         self.shown = _label("shownCount", "How many of the open specimens the table shows", page)
+        row = QHBoxLayout()
+        row.addWidget(self.filter_text)
+        row.addWidget(self.filter_class)
+        row.addWidget(self.filter_least)
+        row.addWidget(self.shown)
+        row.addStretch(1)
+        return row
+
+    def _build_views_row(self, page: QWidget) -> QHBoxLayout:
         self.message = _label("message", "", page)
         self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
         self.export_button = QPushButton("Export", page)
@@ -165,10 +177,7 @@ class PredictedDock(QWidget):
         self.export_menu.said.connect(self._say)
         self.export_button.setMenu(self.export_menu)
         row = QHBoxLayout()
-        row.addWidget(self.filter_text)
-        row.addWidget(self.filter_class)
-        row.addWidget(self.filter_least)
-        row.addWidget(self.shown)
+        row.addWidget(self.views.bar)
         row.addWidget(self.message, 1)
         row.addWidget(self.export_button)
         return row
@@ -218,6 +227,7 @@ class PredictedDock(QWidget):
     def _show_current(self) -> None:
         self.details.show_specimen(self.session.current)
         self._canvas_text.show()
+        self.views.refresh()
 
     def _classes_changed(self) -> None:
         self._filter_names = self.session.classes
@@ -326,6 +336,7 @@ class PredictedDock(QWidget):
         self.keys.leave()
         self.labelling.leave()
         self.background.leave()
+        self.views.leave()
         self._canvas_text.give_back()
 
 

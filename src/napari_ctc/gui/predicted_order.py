@@ -1,0 +1,132 @@
+"""The orders that the open specimens can be shown in: numbers to sort by, and titles of groups of like ones."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from napari_ctc.gui.rows import NOT_KNOWN
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from napari_ctc.gui.rows import Rows
+
+OPENED = "as opened"
+NAME, SOURCE, STATUS = "name", "source", "status"
+PREDICTED, LABEL, PROBABILITY = "predicted", "label", "probability"
+MARGIN, DISAGREEMENT, LIKENESS = "margin", "disagreement", "likeness"
+
+DESCENDING = frozenset({PROBABILITY})
+"""Orders that begin with the highest number."""
+
+GROUPED = frozenset({PREDICTED, LABEL, SOURCE, DISAGREEMENT})
+"""Orders in which like specimens form a group with a title."""
+
+
+_AFTER_ALL = 2**14  # the unsure come after every class
+
+
+@dataclass(frozen=True)
+class Order:
+    """By what the specimens are sorted, from which end, and for likeness, to which specimen."""
+
+    by: str = OPENED
+    descending: bool = False
+    anchor: int = NOT_KNOWN
+
+
+def sort_key(
+    order: Order, rows: Rows, predicted: NDArray[np.int16], status: NDArray[np.uint8]
+) -> NDArray[np.float64]:
+    """Return a number for each row to sort it by; NaN for blanks, which come last.
+
+    Parameters
+    ----------
+    order : Order
+    rows : Rows
+    predicted : (n,) int16
+        The class that is shown for each row; -1 for none.
+    status : (n,) uint8
+    """
+    if order.by in (NAME, SOURCE):
+        return natural_ranks(rows.name if order.by == NAME else rows.source)
+    if order.by == STATUS:
+        return status.astype(float)
+    if order.by == PROBABILITY:
+        return np.where(predicted == NOT_KNOWN, np.nan, rows.probability)
+    if order.by == MARGIN:
+        return np.where(predicted == NOT_KNOWN, np.nan, margins(rows.probabilities))
+    if order.by == LIKENESS:
+        return unlikeness(rows.probabilities, order.anchor)
+    if order.by == DISAGREEMENT:
+        known = (rows.label != NOT_KNOWN) & (predicted != NOT_KNOWN)
+        # Among those at odds, the prediction that is surest of itself comes first.
+        key = np.where(rows.label != predicted, 0.5 * (1 - rows.probability), 1.0)
+        return np.where(known, key, np.nan)
+    if order.by in (PREDICTED, LABEL):
+        codes = predicted if order.by == PREDICTED else np.where(rows.unsure, _AFTER_ALL, rows.label)
+        return np.where(codes == NOT_KNOWN, np.nan, codes.astype(float))
+    return np.arange(len(rows), dtype=float)
+
+
+def margins(probabilities: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return by how much the likeliest class leads the next, (n,): little where the classifier wavers."""
+    if probabilities.shape[1] < 2:
+        return np.full(len(probabilities), np.nan)
+    next_, first = np.partition(probabilities, -2, axis=1)[:, -2:].T.astype(float)
+    return first - next_
+
+
+def unlikeness(features: NDArray[np.floating], anchor: int) -> NDArray[np.float64]:
+    """Return each row's cosine distance from one of them, (n,); NaN where there are no numbers.
+
+    Parameters
+    ----------
+    features : (n, d) floats
+        For now, the class probabilities: specimens are alike that the classifier sees alike.
+    anchor : int
+    """
+    if not 0 <= anchor < len(features):
+        return np.full(len(features), np.nan)
+    lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(features[anchor])
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 1 - (features @ features[anchor]) / lengths.astype(float)
+
+
+def natural_ranks(names: NDArray[np.object_]) -> NDArray[np.float64]:
+    """Rank names so that "2" comes before "10"; NaN for blanks."""
+    digits = re.compile(r"\d+")
+    padded = np.array([digits.sub(_pad, name.casefold()) for name in names], dtype=str)
+    ranks = np.unique(padded, return_inverse=True)[1].astype(float)
+    return np.where(padded == "", np.nan, ranks) if len(padded) else ranks
+
+
+def _pad(digits: re.Match[str]) -> str:
+    return digits[0].zfill(12)
+
+
+def group_starts(key: NDArray[np.float64]) -> NDArray[np.intp]:
+    """Find where groups begin in a sorted key: at each new whole number, and at the blanks."""
+    whole = np.where(np.isnan(key), np.inf, np.floor(key))
+    return np.flatnonzero(np.r_[True, whole[1:] != whole[:-1]][: len(key)])
+
+
+def group_title(by: str, rows: Rows, specimen: int, predicted: int, classes: Sequence[str]) -> str:
+    """Name the group that a specimen is in; `predicted` is the class that is shown for it, -1 for none."""
+    label = int(rows.label[specimen])
+    if by == SOURCE:
+        return str(rows.source[specimen]) or "no source"
+    if by == PREDICTED:
+        return f"predicted {classes[predicted]}" if predicted != NOT_KNOWN else "not predicted"
+    if by == LABEL and rows.unsure[specimen]:
+        return "unsure"
+    if by == LABEL:
+        return f"labelled {classes[label]}" if label != NOT_KNOWN else "not labelled"
+    if NOT_KNOWN in (label, predicted):
+        return "without a label or a prediction"
+    return "label and prediction agree" if label == predicted else "label and prediction differ"
