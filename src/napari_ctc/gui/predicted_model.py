@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from qtpy.QtCore import QAbstractTableModel, QModelIndex, Qt, Signal
 from qtpy.QtGui import QColor, QFont
-from qtpy.QtWidgets import QWidget
 
 from napari_ctc.gui.calibrated import heading, number, why
 from napari_ctc.gui.predicted_filter import Filter
@@ -20,6 +19,7 @@ from napari_ctc.gui.rows import NOT_KNOWN, Status
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+    from qtpy.QtWidgets import QWidget
 
     from napari_ctc.gui.session import Session
 
