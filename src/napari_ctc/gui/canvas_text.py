@@ -58,6 +58,8 @@ def caption(session: Session, index: int) -> str:
     lines = []
     if status is Status.FAILED:
         lines.append("not classified: see the table")
+    elif session.concealed[index]:
+        lines.append("prediction hidden" if rows.predicted[index] != NOT_KNOWN else "")
     elif rows.predicted[index] != NOT_KNOWN:
         stale = "  (stale)" if status is Status.STALE else ""
         lines.append(f"{session.classes[rows.predicted[index]]}  {rows.probability[index]:.2f}{stale}")
@@ -65,7 +67,7 @@ def caption(session: Session, index: int) -> str:
         lines.append("label: unsure")
     elif rows.label[index] != NOT_KNOWN:
         lines.append(f"label: {session.classes[rows.label[index]]}")
-    return "\n".join(lines)
+    return "\n".join(line for line in lines if line)
 
 
 def _overlay_of(viewer: Viewer) -> Any:

@@ -1,4 +1,4 @@
-"""The keys of labelling: 1 to 9, 0, U, undo and redo, Space and the arrows.
+"""The keys of labelling: 1 to 9, 0, U, undo and redo, N, Space and the arrows.
 
 They are shortcuts of the window, which come before the keys of layers and viewer wherever the focus is; a text
 field asks Qt for the keys that it types, and gets them. Deleted with the dock, they give every key back.
@@ -19,10 +19,11 @@ from napari_ctc.gui.rows import NOT_KNOWN
 
 if TYPE_CHECKING:
     from napari_ctc.gui.labelling import Labelling
+    from napari_ctc.gui.predicted_queue import QueueRow
     from napari_ctc.gui.predicted_table import PredictedView
     from napari_ctc.gui.session import Session
 
-HINT = "1–9 label · 0 none · U unsure · Space skip · ← → walk · Ctrl+Z undo"
+HINT = "1–9 label · 0 none · U unsure · Space skip · N next · ← → walk · Ctrl+Z undo"
 """What the dock says of the keys."""
 
 _HAVE_THEIR_OWN = (QAbstractButton, QAbstractSlider, QComboBox, QTabBar)  # use for Space and the arrows
@@ -37,24 +38,34 @@ class LabelKeys(QObject):
     labelling : Labelling
     table : PredictedView
         Its order is the way that keys walk; what is selected in it is labelled at once.
+    queue : QueueRow
+        Says what comes after a specimen that it brought.
     window : QWidget
         The window whose keys these are.
     """
 
-    def __init__(self, session: Session, labelling: Labelling, table: PredictedView, window: QWidget) -> None:
+    def __init__(
+        self, session: Session, labelling: Labelling, table: PredictedView, queue: QueueRow, window: QWidget
+    ) -> None:
         super().__init__(table)
-        self._session, self._labelling, self._table = session, labelling, table
+        self._session, self._labelling, self._table, self._queue = session, labelling, table, queue
         self._on = False
         acts: dict[str, Callable[[], None]] = {str(place + 1): partial(self._label, place) for place in range(9)}
-        acts |= {"0": self._clear, "U": self._unsure, "Ctrl+Z": self._undo, "Ctrl+Shift+Z": self._redo}
+        acts |= {
+            "0": self._clear,
+            "U": self._unsure,
+            "N": queue.next,
+            "Ctrl+Z": self._undo,
+            "Ctrl+Shift+Z": self._redo,
+        }
         walks: dict[str, Callable[[], None]] = {
-            "Space": partial(self._walk, 1),
+            "Space": self._skip,
             "Right": partial(self._walk, 1),
             "Left": partial(self._walk, -1),
         }
         self._acting = [self._shortcut(window, keys, act) for keys, act in acts.items()]
         self._walking = [self._shortcut(window, keys, act) for keys, act in walks.items()]
-        for shortcut in self._acting[:11]:
+        for shortcut in self._acting[:12]:
             shortcut.setAutoRepeat(False)  # a key held down is one label
         QApplication.instance().focusChanged.connect(self._follow_focus)
 
@@ -119,9 +130,18 @@ class LabelKeys(QObject):
         return [current] if current != NOT_KNOWN else []
 
     def _go_on(self, done: list[int]) -> None:
-        """Go to the specimen after those that were labelled."""
+        """Go to the specimen after those that were labelled: of the queue where it brought them."""
+        if self._queue.at_work and done == [self._session.current]:
+            self._queue.next()
+            return
         rows = [self._table.model().row_of(index) for index in done]
         self._go_to_row(max(rows) + 1)
+
+    def _skip(self) -> None:
+        if self._queue.at_work:
+            self._queue.skip()
+        else:
+            self._walk(1)
 
     def _walk(self, by: int) -> None:
         self._go_to_row(self._table.model().row_of(self._session.current) + by)

@@ -19,7 +19,15 @@ if TYPE_CHECKING:
 
 
 class Labelling(OpenBooks):
-    """Puts labels on the disk and then into the session. Invisible; a child of the dock that shows them."""
+    """Puts labels on the disk and then into the session. Invisible; a child of the dock that shows them.
+
+    Attributes
+    ----------
+    pick_of : callable
+        Says of a specimen's id how it came before the person's eyes, and in which round, as `Pick` has them.
+    """
+
+    pick_of: Callable[[int], tuple[str, int]] = staticmethod(lambda identity: ("chosen", 0))
 
     def label(self, indices: Sequence[int], name: str, then: Callable[[], object]) -> None:
         """Label specimens, and do something once that is shown."""
@@ -50,8 +58,10 @@ class Labelling(OpenBooks):
         if refusal := next((book.refusal for book, _ in parts if book.refusal), ""):
             self.refuse(refusal)
             return
-        visible = bool((session.status[list(indices)] == Status.CURRENT).any())
-        pick = Pick("chosen", "visible" if visible else "none")
+        how, number = self.pick_of(ids[0]) if len(ids) == 1 else ("chosen", 0)
+        current = session.status[list(indices)] == Status.CURRENT
+        visible = bool((current & ~session.concealed[list(indices)]).any())
+        pick = Pick(how, "visible" if visible else "hidden" if current.any() else "none", number)
         said = {
             one: session.classes[code]
             for one, code in zip(ids, session.rows.predicted[list(indices)].tolist(), strict=True)

@@ -119,7 +119,8 @@ class Details(QScrollArea):
         self._title.setText(str(rows.name[index]))
         classes = session.classes[: rows.probabilities.shape[1]]
         status = Status(session.status[index])
-        shown = rows.probabilities[index] if status is Status.CURRENT else np.zeros(0, np.float32)
+        hidden = bool(session.concealed[index])
+        shown = rows.probabilities[index] if status is Status.CURRENT and not hidden else np.zeros(0, np.float32)
         self._bars.show_probabilities(classes, shown, tuple(session.palette(classes)))
         reason = session.reason(index, status)
         facts = [f"Not classified. {reason}" if status is Status.FAILED else reason]
@@ -127,7 +128,9 @@ class Details(QScrollArea):
             facts.append("A person looked at it and was unsure.")
         elif rows.label[index] != NOT_KNOWN:
             facts.append(f"A person labelled it {session.classes[rows.label[index]]}.")
-        if status is Status.STALE:
+        if hidden and status in (Status.CURRENT, Status.STALE):
+            facts.append("Its prediction is hidden, so that you judge for yourself.")
+        elif status is Status.STALE:
             said, p = session.classes[rows.predicted[index]], rows.probability[index]
             facts.append(f"Stale: it was called {said} ({p:.3f}) before.")
         scores = [name for name in classes if is_score(session.classifier, name)]

@@ -35,6 +35,7 @@ from napari_ctc.gui.predicted_details import Details
 from napari_ctc.gui.predicted_export import ExportMenu
 from napari_ctc.gui.predicted_filter import ANY, AT_ODDS, NOT_PREDICTED, Filter
 from napari_ctc.gui.predicted_model import PredictedModel
+from napari_ctc.gui.predicted_queue import QueueRow
 from napari_ctc.gui.predicted_strip import ClassStrip
 from napari_ctc.gui.predicted_views import Views
 from napari_ctc.gui.session import session_of
@@ -72,7 +73,7 @@ class PredictedDock(QWidget):
         self._settle.timeout.connect(self._rearrange)
         self.labelling = Labelling(self.session, self)
         self._build()
-        self.keys = LabelKeys(self.session, self.labelling, self.table, self._viewer.window._qt_window)  # noqa: SLF001
+        self.keys = LabelKeys(self.session, self.labelling, self.table, self.queue, self._viewer.window._qt_window)  # noqa: SLF001
         self.background = Background(self.session, self)
         self.background.progressed.connect(self._show_progress)
         self.background.failed.connect(self._say)
@@ -133,6 +134,8 @@ class PredictedDock(QWidget):
         layout.setSpacing(3)
         self.strip = ClassStrip(self._viewer, self.session, self.labelling, page)
         layout.addWidget(self.strip)
+        self.queue = QueueRow(self.session, self.labelling, page)
+        layout.addWidget(self.queue)
         layout.addLayout(self._build_filters(page))
         layout.addLayout(self._build_views_row(page))
         layout.addWidget(split, 1)
@@ -207,6 +210,7 @@ class PredictedDock(QWidget):
             self._classes_changed()
         self.model.refresh()
         self.strip.refresh()
+        self.queue.refresh()
         self._show_current()
 
     def _rearrange(self) -> None:
@@ -243,6 +247,7 @@ class PredictedDock(QWidget):
         self.filter_class.blockSignals(False)
         self._filter()
         self.strip.refresh()
+        self.queue.refresh()
 
     def _show_progress(self, done: int, total: int) -> None:
         if total:
@@ -334,6 +339,7 @@ class PredictedDock(QWidget):
         ):
             signal.disconnect(slot, missing_ok=True)
         self.keys.leave()
+        self.queue.leave()
         self.labelling.leave()
         self.background.leave()
         self.views.leave()

@@ -119,7 +119,11 @@ class PredictedModel(QAbstractTableModel):
         session = self._session
         if column == NAME:
             return str(session.rows.name[specimen])
-        if column == PROBABILITY and self._status[specimen] == Status.CURRENT:
+        if (
+            column == PROBABILITY
+            and self._predicted[specimen] != NOT_KNOWN
+            and self._status[specimen] == Status.CURRENT
+        ):
             return why(session.classifier, session.classes[self._predicted[specimen]])
         return session.reason(specimen)
 
@@ -178,9 +182,10 @@ class PredictedModel(QAbstractTableModel):
         self.rearranged.emit()
 
     def _take_status(self) -> None:
-        """Work out the status anew; of a specimen that the classifier failed on, no older word is shown."""
+        """Work out the status anew; of what failed, or is judged blind, no class is shown."""
         self._status = self._session.status
-        self._predicted = np.where(self._status == Status.FAILED, NOT_KNOWN, self._session.rows.predicted)
+        blank = (self._status == Status.FAILED) | self._session.concealed
+        self._predicted = np.where(blank, NOT_KNOWN, self._session.rows.predicted)
 
     def predicted(self, specimen: int) -> int:
         """Give the class that is shown as a specimen's prediction; -1 for none."""

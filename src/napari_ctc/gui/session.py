@@ -86,6 +86,7 @@ class Session:
         self.colours: dict[str, str] = {}
         self.rows = Rows.blank(0, 0, 0)
         self.current = -1
+        self._concealed, self._all_concealed = NOT_KNOWN, False
         for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
             event.connect(self._follow_layers)
         viewer.layers.events.reordered.connect(self._follow_layers)
@@ -286,6 +287,25 @@ class Session:
         if len(kept):
             self.rows.take_in(here, table.iloc[kept], self.classes, self._classifier.classes, self._by)
             self.predictions_changed.emit(here)
+
+    def conceal(self, identity: int) -> None:
+        """Show no prediction of one specimen, by its place in `rows.ids`; of none, with -1."""
+        if identity != self._concealed:
+            self._concealed = identity
+            self.labels_changed.emit(np.zeros(0, np.intp))
+
+    def conceal_all(self, on: bool) -> None:
+        """Show no prediction at all, or show them again."""
+        if on != self._all_concealed:
+            self._all_concealed = on
+            self.labels_changed.emit(np.zeros(0, np.intp))
+
+    @property
+    def concealed(self) -> NDArray[np.bool_]:
+        """Of which specimens no prediction is shown now, so that a person judges them blind."""
+        if self._all_concealed:
+            return np.ones(len(self), bool)
+        return self.rows.ids == self._concealed
 
     def mark_changed(self, ids: NDArray[np.int64]) -> None:
         """Note that the files of specimens are no longer those that were classified."""

@@ -44,6 +44,10 @@ class Turns(QWidget):
         self._asked.append(act)
         self._go_on()
 
+    def ask(self, work: Callable[[], Any], then: Then) -> None:
+        """Work something out of a journal, in its thread, then show it here; called from what `do` does."""
+        self._write(work, then)
+
     @property
     def busy(self) -> bool:
         """Whether anything that was asked for is not done yet."""

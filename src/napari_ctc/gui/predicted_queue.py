@@ -1,0 +1,210 @@
+"""The line "show next": goes to the specimen that is worth a label most, and says how far one has come.
+
+The arithmetic of it is in `review.loop`, the measuring in `measuring`.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from qtpy.QtCore import Qt
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QWidget
+from superqt import QElidingLabel
+
+from napari_ctc.gui.measuring import MOST, Measuring
+from napari_ctc.gui.rows import NOT_KNOWN
+from napari_ctc.review.loop import Turn, take_turn
+from napari_ctc.review.queue import ORDERS
+from napari_ctc.review.space import Space
+
+if TYPE_CHECKING:
+    from napari_ctc.gui.book import Book
+    from napari_ctc.gui.labelling import Labelling
+    from napari_ctc.gui.session import Session
+    from napari_ctc.review.head import Head
+
+KEY = "N"
+_WORDS = {
+    "rare": "most likely rare",
+    "mixed": "rare, sometimes uncertain",
+    "uncertain": "most uncertain",
+    "unlike": "most unlike the labelled",
+    "random": "drawn at random",
+}
+
+
+class QueueRow(QWidget):
+    """Chooses what to look at next.
+
+    Parameters
+    ----------
+    session : Session
+    labelling : Labelling
+    parent : QWidget
+    """
+
+    def __init__(self, session: Session, labelling: Labelling, parent: QWidget) -> None:
+        super().__init__(parent)
+        self.setObjectName("queue")
+        self._session, self._labelling = session, labelling
+        self.measuring = Measuring(session, self)
+        self._skipped: set[str] = set()
+        self._shown_id = NOT_KNOWN  # the specimen that the queue brought
+        self._head: Head | None = None
+        self._space: tuple[object, Space] = (None, Space.of(np.zeros((0, 1), np.float32)))
+        self._said = ""
+        self._turn: Turn | None = None
+        self._build()
+        self.measuring.progressed.connect(self.refresh)
+        labelling.pick_of = self.pick_of
+        session.specimens_changed.connect(self._forget)
+        session.current_changed.connect(self._follow_current)
+
+    def _build(self) -> None:
+        self.button = QPushButton(f"Show next ({KEY})", self)
+        self.button.setObjectName("showNext")
+        self.button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.button.setToolTip(
+            f"Goes to the specimen that is worth a label most (key {KEY}). Label it, and the next one comes. "
+            "One in five is drawn at random, with its prediction hidden: only these tell how many may be unseen"
+        )
+        self.button.clicked.connect(lambda: self._labelling.do(self.next))
+        self.order = QComboBox(self)
+        self.order.setObjectName("queueOrder")
+        self.order.setToolTip(
+            "Which specimens come first; finding a rare class took the fewest labels with the first"
+        )
+        for name in ORDERS:
+            self.order.addItem(_WORDS[name], name)
+        self.rare = QComboBox(self)
+        self.rare.setObjectName("rareClass")
+        self.rare.setToolTip("The class that you look for; by itself it is the one with the fewest labels")
+        self.rare.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        self.hidden = QCheckBox("hide predictions", self)
+        self.hidden.setObjectName("hidePredictions")
+        self.hidden.setToolTip("Shows no prediction anywhere, so that your labels are your own")
+        self.hidden.setFocusPolicy(Qt.FocusPolicy.TabFocus)
+        self.hidden.toggled.connect(self._session.conceal_all)
+        self.text = QElidingLabel(self)
+        self.text.setObjectName("queueText")
+        self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
+        row = QHBoxLayout(self)
+        row.setContentsMargins(0, 0, 0, 0)
+        for widget in (self.button, self.order, self.rare, self.hidden):
+            row.addWidget(widget)
+        row.addWidget(self.text, 1)
+        self.refresh()
+
+    # ------------------------------------------------------------------------------------------ what is shown
+
+    def refresh(self) -> None:
+        """Offer the classes there are, and say how far one has come."""
+        names = self._session.keyed
+        offered = [self.rare.itemData(place) for place in range(1, self.rare.count())]
+        if not self.rare.count() or offered != list(names):
+            chosen = self.rare.currentData()
+            self.rare.clear()
+            self.rare.addItem("fewest labels", "")
+            for name in names:
+                self.rare.addItem(name, name)
+            self.rare.setCurrentIndex(max(self.rare.findData(chosen), 0))
+        text = " · ".join(part for part in (self._said, *self._progress()) if part)
+        self.text.setText(text)
+        self.text.setToolTip(text)
+
+    def _progress(self) -> list[str]:
+        total, done = len(self._session), self.measuring.done
+        if total > MOST:
+            return [f"the queue works for up to {MOST:,} open specimens"]
+        parts = [f"{done:,} of {total:,} measured"] if self.measuring.running and done < total else []
+        if self._turn is not None:
+            learnt = f"goes by {self._turn.labels:,} labels" if self._turn.labels else ""
+            parts = [self._turn.bound, self._turn.hits, learnt, *parts]
+        return parts
+
+    # ------------------------------------------------------------------------------------- what a person does
+
+    @property
+    def at_work(self) -> bool:
+        """Whether the specimen on the canvas came from the queue."""
+        current = self._session.current
+        return current != NOT_KNOWN and int(self._session.rows.ids[current]) == self._shown_id
+
+    def pick_of(self, identity: int) -> tuple[str, int]:
+        """Say how a specimen came before the person's eyes, and in which round: as in `Pick`."""
+        if identity == self._shown_id and self._turn is not None and self._turn.next is not None:
+            return self._turn.next.pick.how, self._turn.next.pick.round
+        return "chosen", 0
+
+    def skip(self) -> None:
+        """Put the specimen of the queue off, and go to the next."""
+        book = self._labelling.book
+        if book is not None and self._shown_id in book.keys:
+            self._skipped.add(book.keys[self._shown_id][0])
+        self.next()
+
+    def next(self) -> None:
+        """Go to the next of the queue; a key that is pressed meanwhile waits for it."""
+        book = self._labelling.book
+        if book is None or book.refusal:
+            self._labelling.refuse(book.refusal if book else "Open specimens first.")
+            return
+        if not self.measuring.values.shape[1]:
+            self._tell_nothing()
+            return
+        keys = list(book.ids)
+        ids = np.array([book.ids[key][0] for key in keys], np.int64)
+        asked = {
+            "classes": self._session.keyed,
+            "rare": self.rare.currentData() or "",
+            "order": self.order.currentData(),
+            "skipped": frozenset(self._skipped),
+            "before": self._head,
+        }
+        mark = (tuple(ids.tolist()), self.measuring.done)
+        features = None if mark == self._space[0] else self.measuring.features_of(ids)
+
+        def work() -> Turn:
+            if features is not None:
+                self._space = mark, Space.of(features)
+            return take_turn(book.journal.history, keys, self._space[1], **asked)
+
+        self._labelling.ask(work, partial(self._show, book, keys))
+
+    def _show(self, book: Book, keys: list[str], turn: Turn) -> None:
+        self._turn, self._head, self._said = turn, turn.head, ""
+        identity = book.ids[keys[turn.next.row]][0] if turn.next is not None else NOT_KNOWN
+        index = self._session.index_of(identity)
+        if index == NOT_KNOWN:
+            self._tell_nothing()
+        else:
+            self._shown_id = identity
+            # Before it is on the canvas, so that no prediction flashes up.
+            self._session.conceal(identity if turn.next.pick.how == "random" else NOT_KNOWN)
+            self._session.go_to(index)
+        self.refresh()
+
+    def _tell_nothing(self) -> None:
+        wait = "specimens are still being measured: press again in a moment" if self.measuring.running else ""
+        self._said = wait or "nothing is left to look at"
+        self.refresh()
+
+    def _follow_current(self, _index: int) -> None:
+        if not self.at_work:
+            self._shown_id = NOT_KNOWN
+            self._session.conceal(NOT_KNOWN)
+
+    def _forget(self) -> None:
+        self._shown_id, self._turn, self._head, self._said = NOT_KNOWN, None, None, ""
+        self._skipped.clear()
+        self.refresh()
+
+    def leave(self) -> None:
+        """Stop measuring, show predictions again and let go of the session."""
+        self.measuring.leave()
+        self._session.specimens_changed.disconnect(self._forget, missing_ok=True)
+        self._session.current_changed.disconnect(self._follow_current, missing_ok=True)
+        self._session.conceal(NOT_KNOWN)
+        self._session.conceal_all(False)

@@ -1,0 +1,145 @@
+"""The queue in a real window, by keys: what comes next, what the journal says of it, and what is hidden."""
+
+import json
+
+import pytest
+
+pytest.importorskip("napari")
+from labelling_steps import TIME, name_classes, open_dock, press, settled
+from qtpy.QtCore import Qt
+
+from napari_ctc.data.drawn import write_drawn
+from napari_ctc.data.journal import journal_path
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.events import run
+from napari_ctc.gui.predicted_model import PREDICTED, PROBABILITY
+from napari_ctc.learn.classifier import load_classifier
+
+
+@pytest.fixture
+def viewer(make_napari_viewer):
+    return make_napari_viewer(show=True)
+
+
+@pytest.fixture
+def truth(own_folder):
+    """The true classes by name; afterwards the folder is unlabelled."""
+    manifest = Manifest.open(own_folder / "manifest.csv")
+    (own_folder / "manifest.csv").unlink()
+    return dict(zip(manifest.keys, manifest.table["label"], strict=True)), list(manifest.classes)
+
+
+def measured(qtbot, dock, count):
+    qtbot.waitUntil(lambda: dock.queue.measuring.done == count, timeout=TIME)
+    qtbot.waitUntil(lambda: not dock.queue.measuring.running, timeout=TIME)
+
+
+def label_by_queue(qtbot, dock, truth, classes, count):
+    """Label what the queue brings by its true class; give the names in order."""
+    seen = []
+    for _ in range(count):
+        seen.append(dock.session.rows.name[dock.session.current])
+        press(qtbot, dock.table, str(classes.index(truth[seen[-1]]) + 1))
+        settled(qtbot, dock)
+    return seen
+
+
+def picks(folder):
+    lines = journal_path(folder / "labels.csv").read_text("utf-8").splitlines()
+    entries = [json.loads(line) for line in lines]
+    return [
+        (one["picked"], one["prediction"], one.get("round", 0)) for one in entries if one["entry"] == "labelled"
+    ]
+
+
+def test_the_key_brings_one_after_the_other_and_the_journal_says_how(viewer, own_folder, truth, qtbot):
+    labels, classes = truth
+    dock = open_dock(viewer, qtbot, own_folder)
+    name_classes(qtbot, dock, classes)
+    measured(qtbot, dock, len(labels))
+    press(qtbot, dock.queue.rare, "D")  # the class to look for: debris
+    press(qtbot, dock.table, "N")
+    settled(qtbot, dock)
+    seen = label_by_queue(qtbot, dock, labels, classes, 15)
+    assert len(set(seen)) == 15
+    hows = [how for how, _, _ in picks(own_folder)]
+    assert [place for place, how in enumerate(hows) if how == "random"] == [4, 9, 14]
+    assert hows[0] == "unlike"  # nothing was known yet
+    assert "rare" in hows[5:]
+    assert {prediction for _, prediction, _ in picks(own_folder)} == {"none"}  # there was no classifier
+    assert "debris hits in the last 15: " in dock.queue.text.text()
+    assert "goes by 15 labels" in dock.queue.text.text()
+
+    press(qtbot, dock.table, ["Right", "1"])  # the person's own choice
+    settled(qtbot, dock)
+    assert picks(own_folder)[-1][0] == "chosen"
+
+
+def test_space_puts_a_specimen_off(viewer, own_folder, truth, qtbot):
+    labels, classes = truth
+    dock = open_dock(viewer, qtbot, own_folder)
+    name_classes(qtbot, dock, classes)
+    measured(qtbot, dock, len(labels))
+    press(qtbot, dock.table, "N")
+    settled(qtbot, dock)
+    first = dock.session.current
+    press(qtbot, dock.table, ["Space"])
+    settled(qtbot, dock)
+    assert dock.session.current != first
+    names = label_by_queue(qtbot, dock, labels, classes, 5)
+    assert dock.session.rows.name[first] not in names
+    assert len(picks(own_folder)) == 5
+
+
+def test_what_is_drawn_at_random_is_judged_blind(viewer, own_folder, truth, small_classifier, qtbot):
+    labels, classes = truth
+    dock = open_dock(viewer, qtbot, own_folder)
+    session = dock.session
+    name_classes(qtbot, dock, classes)
+    session.use(load_classifier(small_classifier), small_classifier)
+    qtbot.waitUntil(lambda: (session.status == 2).all(), timeout=TIME)
+    measured(qtbot, dock, len(labels))
+    press(qtbot, dock.table, "N")
+    settled(qtbot, dock)
+    assert dock.model.text(session.current, PREDICTED)
+    label_by_queue(qtbot, dock, labels, classes, 4)
+    drawn = session.current
+    assert not dock.model.text(drawn, PREDICTED)
+    assert not dock.model.text(drawn, PROBABILITY)
+    assert dock.model.predicted(drawn) == -1  # what the gallery goes by
+    assert "prediction hidden" in dock._canvas_text._overlay().text
+    label_by_queue(qtbot, dock, labels, classes, 1)
+    assert dock.model.text(drawn, PREDICTED)  # it was judged
+    assert [prediction for _, prediction, _ in picks(own_folder)] == [*["visible"] * 4, "hidden"]
+
+    qtbot.mouseClick(dock.queue.hidden, Qt.MouseButton.LeftButton)
+    assert not any(dock.model.text(one, PREDICTED) for one in range(len(session)))
+    label_by_queue(qtbot, dock, labels, classes, 1)
+    assert picks(own_folder)[-1][1] == "hidden"
+
+
+def test_a_round_goes_on_tomorrow_where_it_was_left(viewer, tmp_path, qtbot):
+    folder = tmp_path / "many"
+    run(write_drawn(folder, 320, seed=4, size=16, shares=(0.6, 0.3, 0.1)))
+    manifest = Manifest.open(folder / "manifest.csv")
+    labels, classes = dict(zip(manifest.keys, manifest.table["label"], strict=True)), list(manifest.classes)
+    (folder / "manifest.csv").unlink()
+    dock = open_dock(viewer, qtbot, folder)
+    name_classes(qtbot, dock, classes)
+    measured(qtbot, dock, 320)
+    press(qtbot, dock.table, "N")
+    settled(qtbot, dock)
+    label_by_queue(qtbot, dock, labels, classes, 9)
+    assert picks(folder)[4] == ("random", "none", 1)
+    assert "not yet known (60 are needed)" in dock.queue.text.text()
+    drawn = dock.session.rows.name[dock.session.current]  # the second of the round, not labelled yet
+
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.clear()
+    again = open_dock(viewer, qtbot, folder)
+    measured(qtbot, again, 320)
+    press(qtbot, again.table, "N")
+    settled(qtbot, again)
+    assert again.session.rows.name[again.session.current] == drawn
+    label_by_queue(qtbot, again, labels, classes, 1)
+    assert picks(folder)[-1] == ("random", "none", 1)
