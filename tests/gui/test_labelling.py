@@ -227,3 +227,9 @@ def test_training_on_the_labels_is_one_click_away(viewer, dock, folder, qtbot):
     qtbot.waitUntil(lambda: dock.session.classifier is not None, timeout=100_000)
     assert dock.session.classifier.classes == CLASSES[:2]
     qtbot.waitUntil(lambda: train.run._run is None, timeout=TIME)
+
+
+def test_classes_named_at_once_have_colours_of_their_own(dock, qtbot):
+    dock.labelling.name_classes(CLASSES)
+    settled(qtbot, dock)
+    assert len({dock.session.colour(name) for name in CLASSES}) == len(CLASSES)

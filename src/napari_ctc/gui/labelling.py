@@ -127,7 +127,7 @@ class Labelling(OpenBooks):
 
     def name_classes(self, names: Sequence[str], colours: dict[str, str] | None = None) -> None:
         """Say which classes there are, in the order of their keys, and in which colours."""
-        chosen = {name: self._session.colour(name) for name in names} | (colours or {})
+        chosen = dict(zip(names, self._session.palette(names), strict=True)) | (colours or {})
         self._on_journals(lambda journal: journal.set_classes(names, chosen))
 
     def rename(self, old: str, new: str) -> None:
