@@ -50,7 +50,16 @@ def test_evaluate_names_every_figure_and_warns_of_trained_specimens(way, capsys)
     assert np.sum(figures["confusion_matrix"]) == 60
     assert set(figures["per_class"]["tumour cell"]) >= {"recall", "precision", "f1", "interval"}
     assert {"balanced_accuracy", "macro_f1", "accuracy", "majority"} <= set(figures)
-    assert "promise too much" in capsys.readouterr().err
+    reliability = figures["reliability"]
+    assert {name: one["count"] for name, one in reliability["sums"].items()} == figures["counts"]
+    assert sum(one["sum"] for one in reliability["sums"].values()) == pytest.approx(60, abs=0.01)
+    for when in ("before", "after"):
+        for one in reliability[when].values():
+            assert sum(part["count"] for part in one["bins"]) == 60
+    said = capsys.readouterr()
+    assert "promise too much" in said.err
+    assert "before the temperature; they add up to" in said.out
+    assert "a score, not calibrated; fewer than 50 specimens, so this says little" in said.out
 
 
 def test_decision_and_proportions_can_be_asked_for(way, tmp_path, capsys):

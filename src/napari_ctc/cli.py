@@ -178,7 +178,7 @@ def evaluate(
     precision: Precision = "auto",
     channel_axis: ChannelAxis = "auto",
 ) -> int:
-    """Compare a classifier with a person's labels, class by class.
+    """Compare a classifier with a person's labels, class by class, and tell what its probabilities are worth.
 
     Parameters
     ----------
@@ -213,7 +213,7 @@ def evaluate(
     evaluation = drive(
         evaluate_job(classifier, specimens, precision=precision, decision=decision, proportions=proportions)
     )
-    for sentence in evaluation.scores.sentences():
+    for sentence in evaluation.sentences():
         print(sentence)
     if json is not None:
         evaluation.write(json)

@@ -15,6 +15,7 @@ from napari_ctc.data.specimens import content_digest
 from napari_ctc.errors import ManifestError, SpecimenError, Stopped
 from napari_ctc.events import Event, Job, Said
 from napari_ctc.score.metrics import Scores, score
+from napari_ctc.score.worth import Worth, worth
 
 if TYPE_CHECKING:
     from napari_ctc.data.manifest import Manifest
@@ -36,21 +37,29 @@ class Evaluation:
         How many of the specimens the classifier was trained on, told by their pixels.
     classifier : str
         The classifier's digest.
+    worth : Worth
+        What the probabilities of those specimens were worth, class by class.
     """
 
     scores: Scores
     predictions: Predictions
     seen_in_training: int
     classifier: str
+    worth: Worth
 
     def as_dict(self) -> dict[str, Any]:
         """Give all figures under the names that `napari-ctc evaluate --json` writes."""
         return {
             **self.scores.as_dict(),
+            "reliability": self.worth.figures,
             "seen_in_training": self.seen_in_training,
             "unreadable": self.predictions.failed,
             "classifier": self.classifier,
         }
+
+    def sentences(self) -> list[str]:
+        """Say how many of each class were found, and what the probabilities were worth."""
+        return [*self.scores.sentences(), *self.worth.sentences()]
 
     def write(self, path: str | Path) -> None:
         """Write all figures as JSON, the whole file or none."""
@@ -117,14 +126,22 @@ def evaluate(
         raise ManifestError(f"No specimen could be read. The first: {predictions.table['error'].iat[0]}")
     places = {name: place for place, name in enumerate(classifier.classes)}
     predicted = predictions.table["predicted"][readable].map(places).to_numpy(np.int64)
-    scores = score(truth[truth >= 0][readable], predicted, classifier.classes)
+    shown_truth = truth[truth >= 0][readable]
+    scores = score(shown_truth, predicted, classifier.classes)
+    found = worth(
+        predictions.probabilities[readable],
+        shown_truth,
+        classifier.classes,
+        classifier.reading(decision, proportions),
+        classifier.calibrated,
+    )
     seen = yield from _count_seen(known, classifier)
     if seen:
         yield Said(
             text=f"{seen} of these {len(known)} specimens were trained on: the figures promise too much.",
             warning=True,
         )
-    return Evaluation(scores, predictions, seen, classifier.digest)
+    return Evaluation(scores, predictions, seen, classifier.digest, found)
 
 
 def _count_seen(manifest: Manifest, classifier: Classifier) -> Job[int]:
