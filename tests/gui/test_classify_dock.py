@@ -1,6 +1,7 @@
 """The dock "Classify folder" in a real window: from a folder with a broken file to a table and to the viewer."""
 
-import time
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -145,12 +146,20 @@ def test_stopping_mid_run_keeps_what_is_done(dock, drawn_folder, tiny_classifier
     from napari_ctc.apply import inference
 
     read = inference._read
+    ending = threading.Event()
 
-    def slowly(manifest, rows, canvas):
-        time.sleep(3 if rows.start else 0)  # the second batch is not there before the run is stopped
+    def held(manifest, rows, canvas):
+        if rows.start:
+            ending.wait(TIME / 1000)  # the second batch is not there before the job has heard of the stop
         return read(manifest, rows, canvas)
 
-    monkeypatch.setattr(inference, "_read", slowly)
+    class Readers(ThreadPoolExecutor):
+        def shutdown(self, *args, **kwargs):
+            ending.set()
+            super().shutdown(*args, **kwargs)
+
+    monkeypatch.setattr(inference, "_read", held)
+    monkeypatch.setattr(inference, "ThreadPoolExecutor", Readers)
     monkeypatch.setattr(inference, "READERS_AT_ONCE", 1)
     dock.session.classifier = tiny_classifier
     dock.form.input.setText(str(drawn_folder))

@@ -7,7 +7,7 @@ pytest.importorskip("napari")
 from qtpy.QtCore import QPoint, Qt, QThreadPool
 from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton, QTabBar
 
-from napari_ctc.data.composites import composite
+from napari_ctc.data.composites import composite, ramps
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.gui import gallery_thumbnails
 from napari_ctc.gui.rows import Status
@@ -154,7 +154,7 @@ def test_thumbnails_have_the_colours_and_contrast_of_the_layers(viewer, dock, dr
     layer.colormap, layer.contrast_limits = "magenta", (0, 255)
     settle(qtbot, dock)
     frame = stack.frame(0)[[layer.metadata["napari_ctc"]["channel"]]]
-    expected = composite(frame, [(1, 0, 1)], [(0, 255)])
+    expected = composite(frame, ramps([(1, 0, 1)]), [(0, 255)])
     red, green, blue = pixel(gallery, 0)
     middle = expected[24:40, 24:40].reshape(-1, 3)
     assert green == 0 and red == blue
@@ -167,6 +167,23 @@ def test_thumbnails_have_the_colours_and_contrast_of_the_layers(viewer, dock, dr
     layer.contrast_limits, layer.visible = (0, 1), True
     settle(qtbot, dock)
     assert pixel(gallery, 0) == (255, 0, 255)
+
+
+def test_thumbnails_follow_gamma_and_colormaps_that_do_not_begin_with_black(viewer, dock, drawn_folder, qtbot):
+    gallery = open_gallery(qtbot, viewer, dock, drawn_folder)
+    for layer in viewer.layers:
+        layer.visible = layer is viewer.layers[0]
+    layer = viewer.layers[0]
+    layer.colormap, layer.contrast_limits = "gray", (0, 255)
+    settle(qtbot, dock)
+    plain = pixel(gallery, 0)
+    layer.gamma = 0.3
+    settle(qtbot, dock)
+    lighter = pixel(gallery, 0)
+    assert max(lighter) > max(plain) + 20
+    layer.gamma, layer.colormap = 1, "gray_r"
+    settle(qtbot, dock)
+    assert all(abs(255 - light - dark) <= 1 for light, dark in zip(plain, pixel(gallery, 0), strict=True))
 
 
 def test_side_by_side_shows_each_channel_and_back(viewer, dock, drawn_folder, qtbot):

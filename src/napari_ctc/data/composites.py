@@ -14,6 +14,25 @@ from napari_ctc.data.formats import Array
 
 GAP = 2
 """Pixels between channels that stand side by side."""
+LEVELS = 256
+"""How many steps of lightness a channel is shown in."""
+
+
+def ramps(colours: ArrayLike) -> NDArray[np.float32]:
+    """Go from black to a colour, evenly, for each channel.
+
+    Parameters
+    ----------
+    colours : (channels, 3) floats in [0, 1]
+        The colour of each channel where it is lightest; black leaves a channel out.
+
+    Returns
+    -------
+    (channels, 256, 3) float32
+    """
+    steps = np.linspace(0, 1, LEVELS, dtype=np.float32)[None, :, None]
+    tables: NDArray[np.float32] = steps * np.asarray(colours, np.float32)[:, None, :]
+    return tables
 
 
 def composite(image: Array, colours: ArrayLike, limits: ArrayLike) -> NDArray[np.uint8]:
@@ -22,18 +41,19 @@ def composite(image: Array, colours: ArrayLike, limits: ArrayLike) -> NDArray[np
     Parameters
     ----------
     image : (channels, height, width) array
-    colours : (channels, 3) floats in [0, 1]
-        The colour of each channel where it is lightest; black leaves a channel out.
+    colours : (channels, 256, 3) floats in [0, 1]
+        The colour of each level of each channel, such as `ramps` gives; all black leaves a channel out.
     limits : (channels, 2) floats
-        The values of each channel that are shown as black and as its colour.
+        The values of each channel that are shown as its first and as its last colour.
 
     Returns
     -------
     (height, width, 3) uint8
-        Red, green and blue. The same as additive layers of linear colormaps show.
+        Red, green and blue. The same as additive layers with these colormaps show.
     """
-    picture = np.clip(np.asarray(colours, np.float32).T @ _levels(image, limits), 0, 1)  # (3, h * w)
-    return _as_bytes(picture.T.reshape(*image.shape[1:], 3))
+    coloured = (table[level] for table, level in zip(_tables(colours), _levels(image, limits), strict=True))
+    picture = functools.reduce(np.add, coloured)  # (h * w, 3)
+    return _as_bytes(np.clip(picture, 0, 1).reshape(*image.shape[1:], 3))
 
 
 def side_by_side(image: Array, colours: ArrayLike, limits: ArrayLike) -> NDArray[np.uint8]:
@@ -51,9 +71,9 @@ def side_by_side(image: Array, colours: ArrayLike, limits: ArrayLike) -> NDArray
     channels, height, width = image.shape
     levels = _levels(image, limits).reshape(image.shape)
     picture = np.zeros((height, channels * (width + GAP) - GAP, 3), np.uint8)
-    for place, (level, colour) in enumerate(zip(levels, np.asarray(colours, np.float32), strict=True)):
+    for place, (level, table) in enumerate(zip(levels, _tables(colours), strict=True)):
         start = place * (width + GAP)
-        picture[:, start : start + width] = _as_bytes(level[:, :, None] * colour)
+        picture[:, start : start + width] = _as_bytes(table[level])
     return picture
 
 
@@ -85,14 +105,17 @@ def shrink(image: Array, side: int) -> Array:
     return shrunk
 
 
-def _levels(image: Array, limits: ArrayLike) -> NDArray[np.float32]:
-    """Say how light each pixel is, from 0 to 1: (channels, height * width)."""
+def _tables(colours: ArrayLike) -> NDArray[np.float32]:
+    return np.asarray(colours, np.float32)
+
+
+def _levels(image: Array, limits: ArrayLike) -> NDArray[np.uint8]:
+    """Say how light each pixel is, from 0 to 255: (channels, height * width)."""
     low, high = np.asarray(limits, _float_for(image)).T[:, :, None]
     levels: Array = image.reshape(len(image), -1) - low
     levels /= np.where(high > low, high - low, 1)
     np.clip(levels, 0, 1, out=levels)
-    shown: NDArray[np.float32] = levels.astype(np.float32, copy=False)
-    return shown
+    return _as_bytes(levels.astype(np.float32, copy=False))
 
 
 def _float_for(image: Array) -> type[np.float32] | type[np.float64]:

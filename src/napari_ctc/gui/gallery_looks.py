@@ -5,34 +5,55 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
+from napari_ctc.data.composites import LEVELS, ramps
 from napari_ctc.gui.stage import Stage, stack_of
 
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
+    from numpy.typing import NDArray
 
     from napari_ctc.data.stacks import SpecimenStack
 
 _SETTLE_MS = 120  # a slider that is dragged changes a layer many times a second
-_EVENTS = ("colormap", "contrast_limits", "visible", "opacity")
+_EVENTS = ("colormap", "contrast_limits", "gamma", "visible", "opacity")
+_LEVELS = np.linspace(0, 1, LEVELS)
 
-_WHITE, _BLACK = (1.0, 1.0, 1.0), (0.0, 0.0, 0.0)
 
-
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Look:
-    """The colour (red, green and blue in [0, 1]), contrast limits and visibility of each channel of a stack."""
+    """How each channel of a stack is shown.
 
-    colours: tuple[tuple[float, float, float], ...]
-    limits: tuple[tuple[float, float], ...]
-    visible: tuple[bool, ...]
+    Parameters
+    ----------
+    colours : (channels, 256, 3) float32 in [0, 1]
+        The colour of each level between the contrast limits: colormap, gamma and opacity in one.
+    limits : (channels, 2) float64
+        The contrast limits.
+    visible : (channels,) bool
+    """
+
+    colours: NDArray[np.float32]
+    limits: NDArray[np.float64]
+    visible: NDArray[np.bool_]
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether two show specimens alike."""
+        mine = (self.colours, self.limits, self.visible)
+        return isinstance(other, Look) and all(
+            np.array_equal(one, its)
+            for one, its in zip(mine, (other.colours, other.limits, other.visible), strict=True)
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # arrays have none
 
     @property
-    def visible_colours(self) -> tuple[tuple[float, float, float], ...]:
+    def visible_colours(self) -> NDArray[np.float32]:
         """The colours, black for channels that are not shown."""
-        return tuple(one if shown else _BLACK for one, shown in zip(self.colours, self.visible, strict=True))
+        return self.colours * self.visible[:, None, None]
 
 
 class Looks(QObject):
@@ -44,7 +65,7 @@ class Looks(QObject):
     parent : QObject
     """
 
-    changed = Signal()  # shortly after a layer was given another colour, contrast or visibility
+    changed = Signal()  # shortly after a layer was given another colour, contrast, gamma or visibility
 
     def __init__(self, viewer: Viewer, parent: QObject) -> None:
         super().__init__(parent)
@@ -63,7 +84,9 @@ class Looks(QObject):
     def of(self, stack: SpecimenStack) -> Look:
         """Give the look of a stack that is open."""
         return self._looks.get(id(stack)) or Look(
-            (_WHITE,) * stack.channels, ((0.0, 1.0),) * stack.channels, (True,) * stack.channels
+            ramps([(1, 1, 1)] * stack.channels),
+            np.tile([0.0, 1.0], (stack.channels, 1)),
+            np.ones(stack.channels, bool),
         )
 
     def leave(self) -> None:
@@ -95,17 +118,17 @@ class Looks(QObject):
             self.changed.emit()
 
     def _look_of(self, stack: SpecimenStack) -> Look:
-        colours, limits = [_BLACK] * stack.channels, [(0.0, 1.0)] * stack.channels
-        visible = [False] * stack.channels
+        colours = np.zeros((stack.channels, LEVELS, 3), np.float32)
+        limits = np.tile([0.0, 1.0], (stack.channels, 1))
+        visible = np.zeros(stack.channels, bool)
         for layer in self._followed:
             if stack_of(layer) is stack:
                 channel = layer.metadata["napari_ctc"]["channel"]
-                red, green, blue = layer.colormap.colors[-1][:3].tolist()
-                colours[channel] = red * layer.opacity, green * layer.opacity, blue * layer.opacity
-                limits[channel] = tuple(layer.contrast_limits)
-                visible[channel] = bool(layer.visible)
+                colours[channel] = layer.colormap.map(_LEVELS**layer.gamma)[:, :3] * layer.opacity
+                limits[channel] = layer.contrast_limits
+                visible[channel] = layer.visible
         known = self._looks.get(id(stack))
-        if not any(visible) and known is not None:
+        if not visible.any() and known is not None:
             # Another set stands on the canvas, or all was hidden: thumbnails are not black for that.
-            visible = list(known.visible)
-        return Look(tuple(colours), tuple(limits), tuple(visible))
+            visible = known.visible
+        return Look(colours, limits, visible)
