@@ -5,6 +5,7 @@ python key_walk.py FOLDER SEED       walks in a real window, then ends without a
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
@@ -15,24 +16,29 @@ from pathlib import Path
 
 CLASSES = ("debris", "leukocyte", "tumour cell")
 STEPS = 300
+SEEN = "seen.json"  # after each step: the specimen on the canvas, and whether the queue brought it
 
 
 def moves(seed: int) -> list[tuple[str, int]]:
     """What is pressed, and in which of three places the focus is."""
     chance = random.Random(seed)
-    kinds = ["1", "2", "3", "0", "U", "undo", "redo", "Space", "Left", "Right", "two"]
-    weights = [6, 6, 4, 2, 2, 6, 4, 1, 3, 1, 3]
+    kinds = ["1", "2", "3", "0", "U", "undo", "redo", "Space", "Left", "Right", "two", "N"]
+    weights = [6, 6, 4, 2, 2, 6, 4, 1, 3, 1, 3, 2]
     return [(kind, chance.randrange(3)) for kind in chance.choices(kinds, weights, k=STEPS)]
 
 
-def model(seed: int, count: int) -> dict[int, str]:
-    """Say which labels the walk ends with, by the place of the specimen."""
+def model(seed: int, count: int, seen: list[tuple[int, bool]]) -> dict[int, str]:
+    """Say which labels the walk ends with, by the place of the specimen.
+
+    Where the queue leads is not for this model to say: only there it looks up in `seen` which specimen came after
+    a step, and whether the queue had brought it.
+    """
     labels: dict[int, str] = {}
     done: list[list[tuple[int, str, str]]] = []
     undone: list[list[tuple[int, str, str]]] = []
-    at = 0
-    for kind, _ in moves(seed):
-        chosen = [at]
+    at, queued = 0, False
+    for (kind, _), (came, by_queue) in zip(moves(seed), seen, strict=True):
+        chosen, before = [at], at
         if kind == "two":
             chosen, kind = [at, at + 1] if at + 1 < count else [at], "2"
         if kind in "0123U":
@@ -40,7 +46,8 @@ def model(seed: int, count: int) -> dict[int, str]:
             done.append([(one, labels.get(one, ""), name) for one in chosen])
             undone.clear()
             labels |= dict.fromkeys(chosen, name)
-            at = min(chosen[-1] + 1, count - 1)
+            at = came if queued and len(chosen) == 1 else min(chosen[-1] + 1, count - 1)
+            queued = queued and len(chosen) == 1
         elif kind == "undo" and done:
             undone.append(done.pop())
             labels |= {one: was for one, was, _ in undone[-1]}
@@ -49,8 +56,12 @@ def model(seed: int, count: int) -> dict[int, str]:
             done.append(undone.pop())
             labels |= {one: now for one, _, now in done[-1]}
             at = done[-1][0][0]
+        elif kind == "N" or (kind == "Space" and queued):
+            at, queued = came, by_queue
         elif kind in ("Space", "Right", "Left"):
             at = min(max(at + (-1 if kind == "Left" else 1), 0), count - 1)
+        if kind in ("undo", "redo", "Right", "Left"):
+            queued = queued and at == before
     return {one: name for one, name in labels.items() if name}
 
 
@@ -84,8 +95,13 @@ def walk(folder: Path, seed: int) -> None:
     settle()
     dock.labelling.name_classes(CLASSES)
     settle()
+    end = time.monotonic() + 30
+    while dock.queue.measuring.running:
+        QApplication.processEvents()
+        assert time.monotonic() < end
     places = (viewer.window._qt_viewer.canvas.native, dock.table, viewer.window._qt_viewer.layers)
     control, shift = Qt.KeyboardModifier.ControlModifier, Qt.KeyboardModifier.ShiftModifier
+    seen = []
     for kind, place in moves(seed):
         places[1 if kind == "two" else place].setFocus()
         if kind == "two":
@@ -96,6 +112,8 @@ def walk(folder: Path, seed: int) -> None:
         else:
             press(kind)
         settle()
+        seen.append((dock.session.current, dock.queue.at_work))
+    (folder / SEEN).write_text(json.dumps(seen), "utf-8")
     os.kill(os.getpid(), signal.SIGKILL)
 
 

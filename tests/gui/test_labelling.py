@@ -1,5 +1,6 @@
 """Labelling in a real window, by keys: with the focus anywhere, on the disk at once, there again tomorrow."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -89,7 +90,9 @@ def test_a_walk_over_the_keys_killed_and_reopened_ends_as_a_model_predicts(viewe
     assert done.returncode == -9, done.stderr
     dock = open_dock(viewer, qtbot, folder)
     names = dock.session.rows.name
-    expected = {names[place]: name for place, name in key_walk.model(7, len(names)).items()}
+    seen = json.loads((folder / key_walk.SEEN).read_text("utf-8"))
+    assert sum(by_queue for _, by_queue in seen) > 20
+    expected = {names[place]: name for place, name in key_walk.model(7, len(names), seen).items()}
     assert len(expected) > 20
     assert shown(dock) == expected
 
