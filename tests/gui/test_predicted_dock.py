@@ -14,7 +14,7 @@ from qtpy.QtWidgets import QComboBox, QDockWidget, QDoubleSpinBox, QLabel, QLine
 
 from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions
-from napari_ctc.gui.predicted_filter import AT_ODDS, NOT_PREDICTED, Filter
+from napari_ctc.gui.predicted_filter import AT_ODDS, LABELLED, NOT_PREDICTED, UNLABELLED, UNSURE, Filter
 from napari_ctc.gui.predicted_model import LABEL, NAME, PREDICTED, PROBABILITY, STATUS, PredictedModel
 from napari_ctc.gui.predicted_table import PredictedView
 from napari_ctc.gui.rows import Status
@@ -514,3 +514,31 @@ def test_the_filter_finds_what_is_unlike_the_label(large):
     model = PredictedModel(large)
     model.set_filter(Filter(predicted=AT_ODDS))
     assert list(model.indices) == [0]
+
+
+def test_the_filter_tells_labelled_unlabelled_and_unsure_apart(large):
+    large.rows.label[:] = -1
+    large.rows.label[:4] = (0, 1, 1, -1)
+    large.rows.unsure[3] = True
+    model = PredictedModel(large)
+    for chosen, expected in (
+        (LABELLED, [0, 1, 2]),
+        (UNSURE, [3]),
+        (f"class:{large.classes[1]}", [1, 2]),
+        ("class:renamed since", []),
+    ):
+        model.set_filter(Filter(label=chosen))
+        assert list(model.indices) == expected
+    model.set_filter(Filter(label=UNLABELLED))
+    assert len(model.indices) == len(large) - 4
+
+
+def test_a_person_chooses_labels_to_see(viewer, dock, drawn_folder, qtbot):
+    open_folder(viewer, drawn_folder)
+    labels = dock.findChild(QComboBox, "filterLabel")
+    labels.setCurrentIndex(labels.findText("tumour cell"))
+    assert set(cells(dock, LABEL)) == {"tumour cell"}
+    labels.setCurrentIndex(labels.findData(UNLABELLED))
+    assert dock.model.rowCount() == 0  # the folder came with labels
+    labels.setCurrentIndex(0)
+    assert dock.model.rowCount() == 60

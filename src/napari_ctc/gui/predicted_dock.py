@@ -5,17 +5,14 @@ The table is in `predicted_table`, the work behind it in `background`, exports i
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari.settings import get_settings
 from qtpy.QtCore import QEvent, QSize, Qt, QTimer
 from qtpy.QtWidgets import (
-    QComboBox,
     QDockWidget,
-    QDoubleSpinBox,
     QHBoxLayout,
     QLabel,
-    QLineEdit,
     QMainWindow,
     QPushButton,
     QSizePolicy,
@@ -33,7 +30,7 @@ from napari_ctc.gui.labelling import Labelling
 from napari_ctc.gui.opening import OpenButtons
 from napari_ctc.gui.predicted_details import Details
 from napari_ctc.gui.predicted_export import ExportMenu
-from napari_ctc.gui.predicted_filter import ANY, AT_ODDS, NOT_PREDICTED, Filter
+from napari_ctc.gui.predicted_filters import FilterBoxes
 from napari_ctc.gui.predicted_model import PredictedModel
 from napari_ctc.gui.predicted_queue import QueueRow
 from napari_ctc.gui.predicted_strip import ClassStrip
@@ -142,30 +139,11 @@ class PredictedDock(QWidget):
         return page
 
     def _build_filters(self, page: QWidget) -> QHBoxLayout:
-        self.filter_text = QLineEdit(page)
-        self.filter_text.setObjectName("filterText")
-        self.filter_text.setPlaceholderText("filter by name or source")
-        self.filter_text.setToolTip("Show only specimens whose name or source contains this")
-        self.filter_text.setClearButtonEnabled(True)
-        self.filter_text.setMinimumWidth(180)
-        self.filter_text.textChanged.connect(self._filter)
-        self.filter_class = QComboBox(page)
-        self.filter_class.setObjectName("filterClass")
-        self.filter_class.setToolTip("Show only specimens predicted to be of this class")
-        self.filter_class.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
-        self.filter_class.currentIndexChanged.connect(self._filter)
-        self.filter_least = QDoubleSpinBox(page)
-        self.filter_least.setObjectName("filterLeast")
-        self.filter_least.setRange(0.0, 1.0)
-        self.filter_least.setSingleStep(0.05)
-        self.filter_least.setPrefix("probability ≥ ")
-        self.filter_least.setToolTip("Show only predictions of at least this probability; 0 shows all")
-        self.filter_least.valueChanged.connect(self._filter)
+        self.filters = FilterBoxes(page)
+        self.filters.changed.connect(self._filter)
         self.shown = _label("shownCount", "How many of the open specimens the table shows", page)
         row = QHBoxLayout()
-        row.addWidget(self.filter_text)
-        row.addWidget(self.filter_class)
-        row.addWidget(self.filter_least)
+        row.addWidget(self.filters)
         row.addWidget(self.shown)
         row.addStretch(1)
         return row
@@ -235,17 +213,7 @@ class PredictedDock(QWidget):
 
     def _classes_changed(self) -> None:
         self._filter_names = self.session.classes
-        chosen = self.filter_class.currentData()
-        self.filter_class.blockSignals(True)
-        self.filter_class.clear()
-        self.filter_class.addItem("any class", ANY)
-        for name in self.session.classes:
-            self.filter_class.addItem(name, f"class:{name}")
-        self.filter_class.addItem("(not predicted)", NOT_PREDICTED)
-        self.filter_class.addItem("(unlike the label)", AT_ODDS)
-        self.filter_class.setCurrentIndex(max(self.filter_class.findData(chosen), 0))
-        self.filter_class.blockSignals(False)
-        self._filter()
+        self.filters.offer(self.session.classes)
         self.strip.refresh()
         self.queue.refresh()
 
@@ -257,12 +225,8 @@ class PredictedDock(QWidget):
 
     # ------------------------------------------------------------------------------------- what a person does
 
-    def _filter(self, _value: Any = None) -> None:
-        self.model.set_filter(
-            Filter(
-                self.filter_text.text().strip(), self.filter_class.currentData() or ANY, self.filter_least.value()
-            )
-        )
+    def _filter(self) -> None:
+        self.model.set_filter(self.filters.chosen())
 
     def _show_details(self) -> None:
         self.details.show()

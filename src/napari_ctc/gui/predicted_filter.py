@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 ANY = "any"
 NOT_PREDICTED = "not predicted"
 AT_ODDS = "unlike the label"
+LABELLED, UNLABELLED, UNSURE = "labelled", "not labelled", "unsure"
 
 
 @dataclass(frozen=True)
@@ -32,11 +33,15 @@ class Filter:
         A class name, after ``class:``; or `ANY`, `NOT_PREDICTED`, `AT_ODDS`.
     least : float in [0, 1]
         The least probability of the predicted class; 0 lets unpredicted ones through.
+    label : str
+        What a person said: a class name, after ``class:``; or `ANY`, `LABELLED`, `UNLABELLED`, `UNSURE`. One that
+        was called unsure is neither labelled nor not.
     """
 
     text: str = ""
     predicted: str = ANY
     least: float = 0.0
+    label: str = ANY
 
     @property
     def active(self) -> bool:
@@ -60,8 +65,15 @@ class Filter:
         elif self.predicted == AT_ODDS:
             passing &= (rows.label != NOT_KNOWN) & (predicted != NOT_KNOWN) & (rows.label != predicted)
         elif self.predicted != ANY:
-            name = self.predicted.removeprefix("class:")
-            passing &= predicted == (classes.index(name) if name in classes else -2)
+            passing &= predicted == _code(self.predicted, classes)
+        if self.label == LABELLED:
+            passing &= rows.label != NOT_KNOWN
+        elif self.label == UNLABELLED:
+            passing &= (rows.label == NOT_KNOWN) & ~rows.unsure
+        elif self.label == UNSURE:
+            passing &= rows.unsure
+        elif self.label != ANY:
+            passing &= rows.label == _code(self.label, classes)
         if self.least > 0:
             passing &= (predicted != NOT_KNOWN) & (rows.probability >= np.float32(self.least))
         if text := self.text.casefold():
@@ -74,3 +86,9 @@ class Filter:
                 len(rows),
             )
         return passing
+
+
+def _code(chosen: str, classes: Sequence[str]) -> int:
+    """Give the place of a class that was chosen by name; one that no row has for a class that is gone."""
+    name = chosen.removeprefix("class:")
+    return classes.index(name) if name in classes else -2
