@@ -63,6 +63,17 @@ def click_header(qtbot, dock, column):
     qtbot.mouseClick(header.viewport(), Qt.MouseButton.LeftButton, pos=where)
 
 
+def test_a_window_that_grows_late_still_shows_rows_of_the_table(viewer, dock, own_folder, qtbot):
+    if dock.screen().availableGeometry().height() < 900:
+        pytest.skip("the screen has no room")
+    open_folder(viewer, own_folder)
+    for width in (1500, 1000):
+        viewer.window._qt_window.resize(width, 900)
+        qtbot.wait(100)
+        table = dock.table
+        assert table.viewport().height() >= 3 * table.verticalHeader().defaultSectionSize()
+
+
 def test_the_empty_dock_invites_to_open_specimens(dock):
     assert not dock.table.isVisible()
     texts = {button.text() for button in dock.findChildren(QPushButton) if button.isVisible()}

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from napari_ctc.data.predictions import Predictions
 
 HEIGHT = 300  # pixels
+_ROOMY = 900  # pixels of screen: with all docks, napari's window needs 805 then
 _SETTLE_MS = 700  # rows that predictions move are moved this often, not with every batch
 
 
@@ -249,7 +250,9 @@ class PredictedDock(QWidget):
         return QSize(900, HEIGHT)
 
     def minimumSizeHint(self) -> QSize:  # noqa: D102
-        return QSize(320, 140)
+        # Where the screen has room: rows of the table even if the window grew after the dock had its place.
+        roomy = self.screen().availableGeometry().height() >= _ROOMY
+        return QSize(320, 240 if roomy else 140)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Move below the canvas when shown for the first time; napari opens every dock at the right."""
