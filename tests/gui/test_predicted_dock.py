@@ -547,7 +547,7 @@ def test_the_filter_tells_labelled_unlabelled_and_unsure_apart(large):
 def test_a_person_chooses_labels_to_see(viewer, dock, drawn_folder, qtbot):
     open_folder(viewer, drawn_folder)
     labels = dock.findChild(QComboBox, "filterLabel")
-    labels.setCurrentIndex(labels.findText("tumour cell"))
+    labels.setCurrentIndex(labels.findText("label: tumour cell"))
     assert set(cells(dock, LABEL)) == {"tumour cell"}
     labels.setCurrentIndex(labels.findData(UNLABELLED))
     assert dock.model.rowCount() == 0  # the folder came with labels

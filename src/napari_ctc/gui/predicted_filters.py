@@ -30,7 +30,7 @@ class FilterBoxes(QWidget):
         self.text.setPlaceholderText("filter by name or source")
         self.text.setToolTip("Show only specimens whose name or source contains this")
         self.text.setClearButtonEnabled(True)
-        self.text.setMinimumWidth(150)
+        self.text.setMinimumWidth(180)
         self.predicted = self._box("filterClass", "Show only specimens predicted to be of this class")
         self.label = self._box(
             "filterLabel", "Show only specimens that a person gave this label, or none, or called unsure"
@@ -63,7 +63,8 @@ class FilterBoxes(QWidget):
         others = [("(not predicted)", NOT_PREDICTED), ("(unlike the label)", AT_ODDS)]
         _fill(self.predicted, [("any class", ANY), *named, *others])
         kinds = [("(labelled)", LABELLED), ("(not labelled)", UNLABELLED), ("(unsure)", UNSURE)]
-        _fill(self.label, [("any label", ANY), *named, *kinds])
+        labels = [(f"label: {name}", data) for name, data in named]  # beside a box with the same names
+        _fill(self.label, [("any label", ANY), *labels, *kinds])
         self.changed.emit()
 
     def chosen(self) -> Filter:
