@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from napari_ctc.data.history import Pick
-from napari_ctc.data.journal import Journal, journal_path
+from napari_ctc.data.journal import Journal
+from napari_ctc.data.journal_file import journal_path
 from napari_ctc.data.labels import Label
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.recheck import recheck
@@ -42,7 +43,7 @@ def entries(table):
 
 def abandon(journal):
     """End as a killed process does: nothing is folded, and the system takes the lock back."""
-    journal._release()
+    journal._on_disk.close()
 
 
 # ------------------------------------------------------------------------------------- durability

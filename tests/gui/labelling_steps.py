@@ -5,7 +5,7 @@ import json
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QApplication
 
-from napari_ctc.data.journal import journal_path
+from napari_ctc.data.journal_file import journal_path
 from napari_ctc.gui.predicted_model import LABEL
 
 TIME = 20_000

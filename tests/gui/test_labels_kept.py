@@ -11,9 +11,9 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QFileDialog
 
-from napari_ctc.data import journal as journals
 from napari_ctc.data import lines
 from napari_ctc.data.journal import Journal
+from napari_ctc.data.locks import Lock
 from napari_ctc.gui import book as books
 from napari_ctc.gui import labelling as labellings
 
@@ -199,14 +199,14 @@ def test_a_full_disk_is_said_and_the_label_is_not_shown(dock, folder, qtbot, mon
 
 
 def test_labels_of_a_read_only_folder_go_where_the_person_says(viewer, folder, qtbot, monkeypatch, tmp_path):
-    take = journals.Lock.take
+    take = Lock.take
 
     def protected(path, who):
         if path.parent == folder:
             raise PermissionError(13, "Permission denied")
         return take(path, who)
 
-    monkeypatch.setattr(journals.Lock, "take", protected)
+    monkeypatch.setattr(Lock, "take", protected)
     dock = open_dock(viewer, qtbot, folder)
     name_classes(qtbot, dock, ("debris",))
     assert "cannot be written: Permission denied" in said(dock)

@@ -9,7 +9,7 @@ from labelling_steps import TIME, name_classes, open_dock, press, settled
 from qtpy.QtCore import Qt
 
 from napari_ctc.data.drawn import write_drawn
-from napari_ctc.data.journal import journal_path
+from napari_ctc.data.journal_file import journal_path
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.events import run
 from napari_ctc.gui.predicted_model import PREDICTED, PROBABILITY

@@ -11,21 +11,16 @@ import getpass
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal
 
 from napari_ctc.data.history import Change, History, Pick
+from napari_ctc.data.journal_file import JournalFile
 from napari_ctc.data.keeping import KeptTable, sha256
 from napari_ctc.data.labels import Label
-from napari_ctc.data.lines import Lines, read_lines
-from napari_ctc.data.locks import Lock
 from napari_ctc.data.merging import merge
-from napari_ctc.errors import JournalError, LockedError
-
-VERSION = 1
-CLOSED = "These labels were closed. Open them again to go on."
+from napari_ctc.errors import JournalError
 
 
 @dataclass(frozen=True)
@@ -47,12 +42,6 @@ class Folded:
     notes: tuple[str, ...] = ()
 
 
-def journal_path(manifest: Path) -> Path:
-    """Give the place of a manifest's journal: ``labels.journal.jsonl`` beside ``labels.csv``."""
-    stem = manifest.stem if manifest.suffix.lower() == ".csv" else manifest.name
-    return manifest.with_name(f"{stem}.journal.jsonl")
-
-
 class Journal:
     """The labels of one manifest, open for labelling in this window until `close`.
 
@@ -69,12 +58,8 @@ class Journal:
 
     Attributes
     ----------
-    file : Path
-        The journal.
     history : History
         The labels, the classes and the steps. To be read; written to by the journal alone.
-    read_only : str
-        Why nothing can be labelled; empty if it can.
     notes : tuple of str
         Sentences worth telling the person who opened it.
 
@@ -86,21 +71,26 @@ class Journal:
 
     def __init__(self, manifest: str | Path, who: str = "") -> None:
         self.manifest = Path(manifest).absolute()
-        self.file = journal_path(self.manifest)
-        self.who = who or _user()
-        self.read_only = ""
-        self.notes: tuple[str, ...] = ()
-        self._new = True
-        self._lines = Lines(self.file)
-        self._lock = self._take_lock()
+        self._on_disk = JournalFile(self.manifest, who or _user())
         try:
             self._kept = KeptTable(self.manifest)
             self.history = History(self._kept.table)
-            self._replay()
+            self._on_disk.replay(self.history.apply)
+            self.notes = self._on_disk.notes
             self._merge()
         except BaseException:
-            self._release()
+            self._on_disk.close()
             raise
+
+    @property
+    def file(self) -> Path:
+        """The journal."""
+        return self._on_disk.path
+
+    @property
+    def read_only(self) -> str:
+        """Why nothing can be labelled; empty if it can."""
+        return self._on_disk.read_only
 
     def close(self) -> Folded:
         """Fold the labels into the manifest and let others label.
@@ -113,7 +103,7 @@ class Journal:
         try:
             return Folded() if self.read_only else self.fold()
         finally:
-            self._release()
+            self._on_disk.close()
 
     def __enter__(self) -> Journal:
         return self
@@ -328,62 +318,9 @@ class Journal:
 
     def _write(self, entries: Sequence[Mapping[str, Any]]) -> None:
         """Put entries on the disk, then count them."""
-        if self.read_only:
-            raise JournalError(self.read_only)
-        if self._new:
-            entries = [{"entry": "journal", "version": VERSION, "manifest": self.manifest.name}, *entries]
-        mark = {"when": datetime.now(UTC).isoformat(timespec="milliseconds"), "who": self.who}
-        self._lines.append([{"entry": entry["entry"], **mark, **entry} for entry in entries])
-        self._new = False
+        self._on_disk.write(entries)
         for entry in entries:
             self.history.apply(entry)
-
-    def _replay(self) -> None:
-        """Read the journal, and set aside what a crash left of a line."""
-        read = read_lines(self.file)
-        self._new = not (read.entries or read.damaged)
-        damaged = list(read.damaged)
-        for number, entry in read.entries:
-            try:
-                self.history.apply(entry)
-            except (KeyError, TypeError, ValueError):
-                damaged.append(number)
-        if damaged:
-            lines = ", ".join(map(str, sorted(damaged)[:10])) + (" and others" if len(damaged) > 10 else "")
-            self.notes += (f"{self.file.name}: damaged lines are passed over (line {lines}). All others count.",)
-        if self.read_only:
-            return
-        try:
-            self._lines.check()
-            if read.torn:
-                self._write([self._lines.set_aside(read.torn)])
-        except (OSError, JournalError) as problem:
-            why = getattr(problem, "strerror", None) or problem
-            self.read_only = f"{self.file.name} cannot be written: {why}. It is open for reading only."
-
-    def _take_lock(self) -> Lock | None:
-        place, name = self.file.with_name(f".{self.file.name}.lock"), self.manifest.name
-        try:
-            lock = Lock.take(place, self.who)
-        except LockedError as problem:
-            self.read_only = f"{name} is being labelled by {problem}. Here it is open for reading only."
-            return None
-        except FileNotFoundError:
-            raise JournalError(f"{self.manifest.parent} is not a folder. Choose another for the labels.") from None
-        except OSError as problem:
-            self.read_only = (
-                f"{place.parent} cannot be written: {problem.strerror}. {name} is open for reading only."
-            )
-            return None
-        if not lock.sure:
-            self.notes += (f"{place.parent} is on a disk without locks: label {name} in one window only.",)
-        return lock
-
-    def _release(self) -> None:
-        self.read_only = self.read_only or CLOSED
-        self._lines.close()
-        if self._lock is not None:
-            self._lock.release()
 
 
 def _user() -> str:
