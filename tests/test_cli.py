@@ -16,7 +16,7 @@ import pytest
 from napari_ctc.cli import FINDINGS, GOOD, STOPPED, WRONG, _main
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions
-from napari_ctc.learn.classifier import read_card
+from napari_ctc.learn.loading import read_card
 
 
 @pytest.fixture(scope="module")

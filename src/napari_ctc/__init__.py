@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from napari_ctc.data.specimens import Layout
     from napari_ctc.data.splits import hold_out
     from napari_ctc.events import run
-    from napari_ctc.learn.classifier import Classifier, load_classifier
+    from napari_ctc.learn.classifier import Classifier
+    from napari_ctc.learn.loading import load_classifier
     from napari_ctc.learn.training import train
     from napari_ctc.settings import TrainSettings
 
@@ -52,7 +53,7 @@ _HOMES = {
     "export_class_folders": "data.exports",
     "export_labels": "data.exports",
     "hold_out": "data.splits",
-    "load_classifier": "learn.classifier",
+    "load_classifier": "learn.loading",
     "run": "events",
     "train": "learn.training",
 }

@@ -95,7 +95,7 @@ def train(
     """
     from napari_ctc.data.manifest import Manifest
     from napari_ctc.data.specimens import Layout
-    from napari_ctc.learn.classifier import load_classifier
+    from napari_ctc.learn.loading import load_classifier
     from napari_ctc.learn.training import train as train_job
 
     layout = Layout(settings.channels, settings.channel_axis)
@@ -395,7 +395,7 @@ def _opened(
     """Load a classifier, and open what it is to see."""
     from napari_ctc.data.manifest import Manifest
     from napari_ctc.data.specimens import Layout
-    from napari_ctc.learn.classifier import load_classifier
+    from napari_ctc.learn.loading import load_classifier
 
     classifier = load_classifier(model)
     layout = Layout(classifier.channel_count, axis)

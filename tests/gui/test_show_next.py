@@ -13,7 +13,7 @@ from napari_ctc.data.journal_file import journal_path
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.events import run
 from napari_ctc.gui.predicted_model import PREDICTED, PROBABILITY
-from napari_ctc.learn.classifier import load_classifier
+from napari_ctc.learn.loading import load_classifier
 
 
 @pytest.fixture

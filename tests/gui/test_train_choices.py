@@ -11,7 +11,7 @@ from qtpy.QtWidgets import QMessageBox
 
 from napari_ctc.data.files import checkpoint_path
 from napari_ctc.learn import checkpoints
-from napari_ctc.learn.classifier import load_classifier
+from napari_ctc.learn.loading import load_classifier
 
 
 @pytest.fixture(autouse=True)

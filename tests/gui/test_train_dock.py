@@ -153,7 +153,7 @@ def test_training_by_clicks_ends_in_a_saved_classifier_that_is_in_use(driver):
     curves = driver.part("curves")
     assert [len(line.getData()[0]) for line in curves.loss.listDataItems()] == [2, 2]
     assert [line.name() for line in curves.recall.listDataItems()] == list(classifier.classes)
-    from napari_ctc.learn.classifier import load_classifier
+    from napari_ctc.learn.loading import load_classifier
 
     assert load_classifier(driver.out).digest == classifier.digest
 
@@ -183,7 +183,7 @@ def test_stop_keeps_what_was_learnt(driver):
 
 
 def test_a_run_stopped_before_its_first_epoch_changes_nothing(driver, small_classifier):
-    from napari_ctc.learn.classifier import load_classifier
+    from napari_ctc.learn.loading import load_classifier
 
     driver.session.use(load_classifier(small_classifier), small_classifier)
     before = driver.session.classifier
@@ -201,7 +201,7 @@ def test_too_little_memory_is_said_and_leaves_the_dock_and_the_classifier_as_the
 ):
     import torch
 
-    from napari_ctc.learn.classifier import load_classifier
+    from napari_ctc.learn.loading import load_classifier
 
     driver.session.use(load_classifier(small_classifier), small_classifier)
     before = driver.session.classifier

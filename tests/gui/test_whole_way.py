@@ -14,7 +14,7 @@ from napari_ctc.gui import opening
 from napari_ctc.gui.arrange import classify_specimens
 from napari_ctc.gui.predicted_model import LABEL, NAME, PREDICTED, PROBABILITY
 from napari_ctc.gui.rows import Status
-from napari_ctc.learn.classifier import load_classifier
+from napari_ctc.learn.loading import load_classifier
 
 TIME = 120_000
 

@@ -18,7 +18,7 @@ from napari_ctc.data.files import checkpoint_path
 from napari_ctc.errors import SettingsError, Stopped
 from napari_ctc.events import EpochDone, Said, StepDone, run
 from napari_ctc.learn import checkpoints
-from napari_ctc.learn.classifier import load_classifier
+from napari_ctc.learn.loading import load_classifier
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 

@@ -12,7 +12,7 @@ from spots import draw_spot, write_spots
 
 from napari_ctc.errors import ClassifierError
 from napari_ctc.events import run
-from napari_ctc.learn.classifier import load_classifier, read_card
+from napari_ctc.learn.loading import load_classifier, read_card
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 
@@ -115,7 +115,7 @@ def test_a_file_cut_short_or_changed_is_refused(trained, tmp_path):
     ("change", "reason"),
     [
         ({"format": "something else"}, "is a 'something else'"),
-        ({"format_version": 3}, "newer napari-ctc"),
+        ({"format_version": 4}, "newer napari-ctc"),
         ({"classes": ["a"]}, "does not hold together"),
         ({"classes": ["a", "a", "b"]}, "a class stands twice"),
         ({"classes": ["a", "b", "c", "d"], "loss_prior": [], "shown": []}, "tensors do not fit"),
@@ -140,29 +140,33 @@ def test_a_file_cut_short_or_changed_is_refused(trained, tmp_path):
         ({"loss_prior": [0.2, 0.3, 0.5]}, "changed or damaged"),
         ({"calibrated": ["debris"]}, "changed or damaged"),
         ({"format_version": 1}, "changed or damaged"),
+        ({"structure": 0}, "does not hold together"),
+        ({"structure": 99}, "has no structure 99"),
     ],
 )
 def test_a_description_that_does_not_hold_together_is_refused(rewritten, change, reason):
     assert reason in refusal(rewritten(change))
 
 
-def as_version_1(path, tensors=None):
-    """Describe the classifier as version 1 did, with the digest that it had."""
+def older_file(path, version, without=(), settings=()):
+    """Describe the classifier as an earlier version did, with the digest that it had."""
     with safe_open(path, framework="numpy") as file:
         card = json.loads(file.metadata()["napari_ctc"])
         found = {name: file.get_tensor(name) for name in file.keys()}
-    card = {name: one for name, one in card.items() if name not in ("shown", "temperature", "calibrated")}
-    decisive = ("classes", "channels", "scaling", "native", "size", "settings")
+    card = {name: one for name, one in card.items() if name not in without}
+    card["settings"] = {name: one for name, one in card["settings"].items() if name not in settings}
+    decisive = ["classes", "channels", "scaling", "native", "size", "settings"]
+    decisive += ["loss_prior", "shown", "temperature", "calibrated"] if version > 1 else []
     digest = hashlib.sha256(json.dumps({name: card[name] for name in decisive}, sort_keys=True).encode())
     for name in sorted(found):
         array = found[name]
         digest.update(f"{name}{array.dtype.name}{array.shape}".encode() + array.tobytes())
-    return card | {"format_version": 1, "digest": digest.hexdigest()}
+    return card | {"format_version": version, "digest": digest.hexdigest()}
 
 
 def test_a_file_of_version_1_still_loads_and_is_saved_as_such(trained, rewritten, tmp_path):
     classifier, folder = trained
-    older = as_version_1(folder / "model.safetensors")
+    older = older_file(folder / "model.safetensors", 1, ("shown", "temperature", "calibrated", "structure"))
     loaded = load_classifier(rewritten(card=json.dumps(older)))
     assert loaded.digest == older["digest"] != classifier.digest
     assert (loaded.temperature, loaded.calibrated) == (1.0, ())
@@ -174,6 +178,18 @@ def test_a_file_of_version_1_still_loads_and_is_saved_as_such(trained, rewritten
     assert load_classifier(rewritten(card=smuggled)).temperature == 1.0
     without = {name: one for name, one in older.items() if name not in ("counts", "loss_prior")}
     assert load_classifier(rewritten(card=json.dumps(without))).shown == pytest.approx((1 / 3,) * 3)
+
+
+def test_a_file_that_knows_fewer_settings_and_no_structure_still_loads_and_is_saved_as_such(
+    trained, rewritten, tmp_path
+):
+    older = older_file(trained[1] / "model.safetensors", 2, ("structure",), ("patience", "precision"))
+    loaded = load_classifier(rewritten(card=json.dumps(older)))
+    assert (loaded.structure, loaded.settings.patience, loaded.digest) == (1, 0, older["digest"])
+    loaded.save(tmp_path / "again.safetensors")
+    assert load_classifier(tmp_path / "again.safetensors").digest == older["digest"]
+    smuggled = json.dumps(older | {"structure": 99})  # its digest does not cover it
+    assert load_classifier(rewritten(card=smuggled)).structure == 1
 
 
 def test_a_classifier_says_how_its_scores_are_read(trained):

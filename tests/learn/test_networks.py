@@ -1,11 +1,13 @@
 """Every network takes what it says it takes."""
 
+import copy
 from typing import get_args
 
 import pytest
 import torch
 
-from napari_ctc.learn.networks import NETWORKS
+from napari_ctc.learn.folding import fold_norms
+from napari_ctc.learn.networks import NETWORKS, Network, compact, ring_means
 from napari_ctc.settings import NetworkName
 
 
@@ -32,3 +34,41 @@ def test_seed_is_the_original_network_of_32_million_weights():
         scores = network(torch.zeros(1, 4, 224, 224))
     assert scores.shape == (1, 3)
     assert not torch.allclose(scores.exp().sum(), torch.ones(()))  # raw scores, no probabilities
+
+
+def test_centre_middle_and_rim_are_told_apart_and_counted_once():
+    maps = torch.zeros(1, 1, 8, 8)
+    maps[..., 3:5, 3:5] = 1  # in the centre
+    maps[..., 0, 0] = 5  # on the rim
+    maps[..., 3, 6] = 7  # in the middle
+    means = ring_means(maps)
+    assert means.shape == (1, 3, 1)
+    cells = torch.stack([ring_means(one.view(1, 1, 8, 8)) for one in torch.eye(64)])[:, 0, :, 0]  # (64, 3)
+    assert ((cells > 0).sum(-1) == 1).all()  # each cell in one ring
+    assert means.flatten() * (cells > 0).sum(0) == pytest.approx([4, 7, 5])
+
+
+@pytest.mark.parametrize("side", [3, 4, 5, 7, 10])
+def test_turns_and_flips_change_nothing_in_the_rings(side):
+    maps = torch.randn(2, 6, side, side)
+    for view in (maps.rot90(1, (2, 3)), maps.flip(2), maps.flip(3), maps.transpose(2, 3)):
+        torch.testing.assert_close(ring_means(view), ring_means(maps))
+
+
+@pytest.mark.parametrize("size", [24, 40, 130])
+def test_rings_fold_copy_and_compute_in_bfloat16(size):
+    network = compact(4, 3, size, rings=True).eval()
+    pixels = torch.randn(2, 4, size, size).contiguous(memory_format=torch.channels_last)
+    folded = copy.deepcopy(fold_norms(network))
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(pixels), network(pixels), atol=1e-4, rtol=1e-3)
+        low = folded.to(torch.bfloat16)(pixels.to(torch.bfloat16)).float()
+        torch.testing.assert_close(low, network(pixels), atol=0.05, rtol=0.05)
+    assert network[-1].in_features == 3 * 256
+
+
+def test_a_network_keeps_the_ways_in_which_it_was_built():
+    first, second, now = (lambda c, k, s, n=n: torch.nn.Linear(n, k) for n in (1, 2, 3))
+    network = Network(now, smallest=1, earlier=(first, second))
+    assert network.structure == 3
+    assert [network.built(one)(1, 2, 3).in_features for one in (1, 2, 3, 0)] == [1, 2, 3, 3]

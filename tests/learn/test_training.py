@@ -12,7 +12,7 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SettingsError, Stopped, TrainingError
 from napari_ctc.events import EpochDone, Planned, Said, Saved, Skipped, StepDone, run
 from napari_ctc.learn import batches
-from napari_ctc.learn.classifier import load_classifier
+from napari_ctc.learn.loading import load_classifier
 from napari_ctc.learn.training import train
 from napari_ctc.score.metrics import balanced_log_loss
 from napari_ctc.settings import TrainSettings

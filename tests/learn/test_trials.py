@@ -11,7 +11,7 @@ from napari_ctc.errors import Stopped, StoppedEarlyError
 from napari_ctc.events import Event, Said, run
 from napari_ctc.learn import trials
 from napari_ctc.learn.agreement import LowPrecision
-from napari_ctc.learn.classifier import load_classifier
+from napari_ctc.learn.loading import load_classifier
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.training import train
 from napari_ctc.learn.trials import choose, compared, fastest, told

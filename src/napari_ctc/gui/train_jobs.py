@@ -195,7 +195,7 @@ def preview(manifest: Manifest, row: int, settings: TrainSettings) -> Job[Previe
 def load(path: Path, channels: int | None) -> Job[tuple[Classifier, Path]]:
     """Load a classifier file; `channels` are those of the open specimens, None if there are none."""
     yield Said(text=f"Loading {path.name}…")
-    from napari_ctc.learn.classifier import load_classifier
+    from napari_ctc.learn.loading import load_classifier
 
     classifier = load_classifier(path)
     if channels is not None and classifier.channel_count != channels:

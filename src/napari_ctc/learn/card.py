@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 FORMAT = "napari-ctc classifier"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 KEY = "napari_ctc"
-SINCE_2 = ("loss_prior", "shown", "temperature", "calibrated")  # covered by the digest, since version 2
+SINCE = {2: ("loss_prior", "shown", "temperature", "calibrated"), 3: ("structure",)}
+"""The fields that the digest covers since a version."""
 
 
 class Scaling(BaseModel):
@@ -49,6 +50,7 @@ class Card(BaseModel):
     native: int = Field(ge=1, le=100_000)
     size: int = Field(ge=24, le=1024)
     settings: TrainSettings
+    structure: int = Field(1, ge=1)  # of the network, see `Network.built`
     metrics: dict[str, Any] = {}
     counts: dict[str, dict[str, NonNegativeInt]] = {}
     training_digests: tuple[str, ...] = ()
@@ -81,8 +83,7 @@ def digest_of(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
     """Digest tensors and what decides their meaning. `card` is as JSON gives it back."""
     digest = hashlib.sha256()
     decisive = ["classes", "channels", "scaling", "native", "size", "settings"]
-    if card["format_version"] > 1:
-        decisive += SINCE_2
+    decisive += [name for since, names in SINCE.items() if since <= card["format_version"] for name in names]
     digest.update(json.dumps({name: card.get(name) for name in decisive}, sort_keys=True).encode())
     for name in sorted(tensors):
         array = tensors[name].detach().cpu().contiguous().numpy()
@@ -91,12 +92,21 @@ def digest_of(tensors: Mapping[str, Tensor], card: Mapping[str, Any]) -> str:
     return digest.hexdigest()
 
 
-def of_version_1(raw: dict[str, Any]) -> Card:
-    """Complete the description of version 1, which has no temperature, and no word on proportions."""
-    card = Card.model_validate({name: one for name, one in raw.items() if name not in SINCE_2[1:]})
-    known = any(card.counts.get("training", {}).values())
-    shown = shown_by(card.settings.proportions if known else "uniform", card.classes, card.counts)
-    return card.model_copy(update={"shown": shown})
+def understood(raw: Mapping[str, Any]) -> Card:
+    """Read a description of any version; raises ValueError where it does not hold together.
+
+    Version 1 has no temperature and no word on proportions, versions 1 and 2 none on the network's structure:
+    it was the first. What a version's digest does not cover is not believed.
+    """
+    version = raw["format_version"]
+    later = {name for since, names in SINCE.items() if since > version for name in names} - {"loss_prior"}
+    card = Card.model_validate({name: one for name, one in raw.items() if name not in later})
+    if version == 1:
+        known = any(card.counts.get("training", {}).values())
+        shown = shown_by(card.settings.proportions if known else "uniform", card.classes, card.counts)
+        card = card.model_copy(update={"shown": shown})
+    check_card(card)
+    return card
 
 
 def check_card(card: Card) -> None:
@@ -110,6 +120,8 @@ def check_card(card: Card) -> None:
     network = NETWORKS[card.settings.network]
     if card.size < network.smallest or (network.fixed_size and card.size != network.fixed_size):
         raise ValueError(f"the network cannot have the size {card.size}")
+    if card.structure > network.structure:
+        raise ValueError(f"the network has no structure {card.structure}")
     for name, shares in (("loss prior", card.loss_prior), ("proportion", card.shown)):
         if shares and (len(shares) != len(card.classes) or not math.isclose(sum(shares), 1, abs_tol=1e-3)):
             raise ValueError(f"not one {name} for each class")

@@ -22,9 +22,10 @@ from torch import Tensor
 
 from napari_ctc.data.files import replacing
 from napari_ctc.errors import SettingsError
+from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.runs import Run
 from napari_ctc.learn.ways import Way
-from napari_ctc.settings import TrainSettings
+from napari_ctc.settings import NetworkName, TrainSettings
 
 FORMAT = "napari-ctc checkpoint"
 FORMAT_VERSION = 2
@@ -45,6 +46,7 @@ class State(BaseModel):
     specimens: str  # digest of what is trained on, in order
     classes: tuple[str, ...]
     parent: str = ""  # digest of the classifier that the run began from
+    structure: int = Field(1, ge=1)  # of the network
     way: Way
     step: int = Field(ge=0)
     done: int = Field(ge=0)
@@ -53,6 +55,10 @@ class State(BaseModel):
     kept_epoch: int = Field(ge=0)
     kept_loss: float | None  # nats; none if no epoch was kept
     history: tuple[tuple[float, float], ...] = ()  # nats; training and validation loss of each epoch
+
+    def structure_of(self, network: NetworkName) -> int:
+        """Give the structure of the run's network; 0 for a network that is not the run's."""
+        return self.structure if network == self.settings.network else 0
 
 
 class Keeper:
@@ -106,7 +112,10 @@ def read_state(path: Path) -> State:
             card = json.loads((file.metadata() or {})[KEY])
         if card["format"] != FORMAT or card["format_version"] != FORMAT_VERSION:
             raise ValueError("it is of another kind or version")
-        return State.model_validate_json(card["state"])
+        state = State.model_validate_json(card["state"])
+        if state.structure > NETWORKS[state.settings.network].structure:
+            raise ValueError("its network is unknown")
+        return state
     except (SafetensorError, OSError, ValueError, KeyError, TypeError, RecursionError, ValidationError) as problem:
         raise SettingsError(
             f"{path.name} is damaged, or of another version, and cannot be resumed. {_ANEW}"
@@ -152,6 +161,7 @@ def _state(run: Run) -> State:
         specimens=_digest(run),
         classes=run.deal.classes,
         parent=run.parent,
+        structure=run.structure,
         way=run.way,
         step=run.step,
         done=run.done,

@@ -1,8 +1,7 @@
 """The classifier: a frozen network with all that is needed to use it, and its one file.
 
 The file is a `.safetensors`: tensors, and JSON under the key ``napari_ctc``. No code is in it, and no path or
-source name, so it is safe to share and to open. A file of a stranger may be hostile: everything is checked
-before a tensor is read.
+source name, so it is safe to share and to open. Reading it is in `loading`.
 """
 
 from __future__ import annotations
@@ -11,33 +10,21 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import safetensors.torch
-import torch
-from pydantic import ValidationError
-from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
 
 from napari_ctc.data.files import write_whole
 from napari_ctc.data.specimens import Layout
-from napari_ctc.errors import ClassifierError, SettingsError
 from napari_ctc.learn.agreement import LowPrecision
 from napari_ctc.learn.batches import Canvas
-from napari_ctc.learn.card import (
-    FORMAT,
-    FORMAT_VERSION,
-    KEY,
-    Card,
-    Scaling,
-    check_card,
-    digest_of,
-    of_version_1,
-    shown_by,
-)
+from napari_ctc.learn.card import FORMAT, FORMAT_VERSION, KEY, Scaling, digest_of, shown_by
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.score.calibration import Reading, describe_proportions
 from napari_ctc.settings import Decision, TrainSettings
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +41,8 @@ class Classifier:
     native, size : int, pixels
         See `Canvas`.
     settings : TrainSettings
+    structure : int
+        Which of the network's ways to be built it has (`Network.built`); today's if 0 is given.
     metrics : dict
         JSON-safe; from the validation specimens, and marked so.
     counts : dict
@@ -93,6 +82,7 @@ class Classifier:
     native: int
     size: int
     settings: TrainSettings
+    structure: int = 0
     metrics: Mapping[str, Any] = field(default_factory=dict, repr=False)
     counts: Mapping[str, Mapping[str, int]] = field(default_factory=dict, repr=False)
     training_digests: tuple[str, ...] = field(default=(), repr=False)
@@ -112,10 +102,13 @@ class Classifier:
     def __post_init__(self) -> None:
         """Freeze the network, and compute the digest."""
         self.network_module.eval().requires_grad_(False)
+        if not self.structure:
+            object.__setattr__(self, "structure", NETWORKS[self.settings.network].structure)
         for name in ("loss_prior", "shown"):
             if not getattr(self, name):
                 object.__setattr__(self, name, (1 / len(self.classes),) * len(self.classes))
         if not self.digest:
+            object.__setattr__(self, "settings", TrainSettings(**self.settings.model_dump()))
             card = json.loads(json.dumps(self._card()))
             object.__setattr__(self, "digest", digest_of(self._tensors(), card))
 
@@ -188,7 +181,9 @@ class Classifier:
             "scaling": self.scaling.model_dump(),
             "native": self.native,
             "size": self.size,
-            "settings": self.settings.model_dump(),
+            # A loaded file may know fewer settings than there are today: its digest covers those that it knew.
+            "settings": self.settings.model_dump(exclude_unset=True),
+            "structure": self.structure,
             "metrics": self.metrics,
             "counts": self.counts,
             "training_digests": self.training_digests,
@@ -204,97 +199,3 @@ class Classifier:
             "low_precision": self.low_precision and self.low_precision.model_dump(),
             "format_version": self.format_version,
         }
-
-
-# ------------------------------------------------------------------------------------------- loading
-
-
-def read_card(path: str | Path) -> dict[str, Any]:
-    """Read what a classifier file says of itself, without its tensors.
-
-    Raises
-    ------
-    ClassifierError
-        If the file is missing, damaged, of another kind or of a newer format.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise ClassifierError(f"{path.name} is a folder. Choose a classifier file (.safetensors).")
-    try:
-        with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
-    except FileNotFoundError:
-        raise ClassifierError(f"{path} does not exist. Choose a classifier file (.safetensors).") from None
-    except (SafetensorError, OSError, ValueError) as problem:
-        raise ClassifierError(
-            f"{path.name} is not a classifier file, or is damaged ({problem}). Choose a .safetensors file that "
-            f"napari-ctc saved."
-        ) from problem
-    if KEY not in metadata:
-        raise ClassifierError(
-            f"{path.name} holds tensors, but was not saved by napari-ctc. Choose a classifier that it saved."
-        )
-    try:
-        card = json.loads(metadata[KEY])
-        kind, version = card["format"], int(card["format_version"])
-    except (ValueError, KeyError, TypeError, RecursionError) as problem:
-        raise ClassifierError(f"{path.name} is damaged: its description cannot be read. {_AGAIN}") from problem
-    if kind != FORMAT:
-        raise ClassifierError(f"{path.name} is a '{kind}', not a {FORMAT}. Choose a classifier file.")
-    if version > FORMAT_VERSION:
-        raise ClassifierError(
-            f"{path.name} was saved by a newer napari-ctc (format {version}; this one reads up to "
-            f"{FORMAT_VERSION}). Update napari-ctc to use it."
-        )
-    return {**card, "format_version": version}
-
-
-_AGAIN = "Copy it again from where it came, or train another."
-
-
-def load_classifier(path: str | Path) -> Classifier:
-    """Load a classifier file.
-
-    Raises
-    ------
-    ClassifierError
-        If the file is missing, damaged, of another kind or of a newer format.
-    """
-    path = Path(path)
-    raw = read_card(path)
-    try:
-        card = of_version_1(raw) if raw["format_version"] == 1 else Card.model_validate(raw)
-        check_card(card)
-    except (ValidationError, ValueError, SettingsError) as problem:
-        why = problem.errors()[0]["loc"] if isinstance(problem, ValidationError) else problem
-        raise ClassifierError(
-            f"{path.name} is damaged, or from another version of napari-ctc: its description does not hold "
-            f"together ({why}). {_AGAIN}"
-        ) from problem
-    with torch.device("meta"):  # no memory, no random numbers
-        network = NETWORKS[card.settings.network].build(len(card.channels), len(card.classes), card.size)
-    tensors = _read_tensors(path, network)
-    if digest_of(tensors, raw) != card.digest:
-        raise ClassifierError(f"{path.name} was changed or damaged since it was saved. {_AGAIN}")
-    network.load_state_dict(tensors, strict=True, assign=True)
-    fields = {name: getattr(card, name) for name in Card.model_fields}
-    return Classifier(network, **fields)
-
-
-def _read_tensors(path: Path, network: nn.Module) -> dict[str, Tensor]:
-    """Read the tensors, once their names, types and shapes are known to be the network's."""
-    expected = {name: (tuple(one.shape), one.dtype) for name, one in network.state_dict().items()}
-    types = {"F32": torch.float32, "I64": torch.int64}
-    try:
-        with safe_open(path, framework="pt") as file:
-            found = {}
-            for name in file.keys():
-                part = file.get_slice(name)
-                found[name] = (tuple(part.get_shape()), types.get(part.get_dtype()))
-            if found != expected:
-                raise ClassifierError(
-                    f"{path.name} is damaged: its tensors do not fit the network it names. {_AGAIN}"
-                )
-            return {name: file.get_tensor(name) for name in expected}
-    except (SafetensorError, OSError) as problem:
-        raise ClassifierError(f"{path.name} is damaged ({problem}). {_AGAIN}") from problem

@@ -87,7 +87,8 @@ def adopt(network: nn.Module, start: Classifier, classes: Sequence[str]) -> None
 
 def _tensors_by_class(start: Classifier) -> set[str]:
     """Name the tensors that have a row for each class: those that grow with one more class."""
-    build, channels, classes = NETWORKS[start.settings.network].build, start.channel_count, len(start.classes)
+    build = NETWORKS[start.settings.network].built(start.structure)
+    channels, classes = start.channel_count, len(start.classes)
     with torch.device("meta"):  # no memory, no random numbers
         now = build(channels, classes, start.size).state_dict()
         more = build(channels, classes + 1, start.size).state_dict()

@@ -61,6 +61,7 @@ def finished(run: Run, start: Classifier | None = None) -> Classifier:
         native=data.canvas.native,
         size=data.canvas.size,
         settings=run.settings,
+        structure=run.structure,
         metrics={
             "on": CHOSE if run.settings.patience else HELD_OUT,
             "epoch": run.kept_epoch,

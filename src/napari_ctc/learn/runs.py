@@ -47,6 +47,7 @@ class Run:
     loss: Loss
     device: torch.device
     network: nn.Module
+    structure: int  # of the network, see `Network.built`
     optimiser: torch.optim.Optimizer
     weights: NDArray[np.float32]  # (K,) of the classes, in the loss
     shifts: NDArray[np.float32]  # (K,) nats, added to the scores in the loss
@@ -81,10 +82,15 @@ class Run:
         channels: tuple[str, ...],
         loss: Loss,
         start: Classifier | None = None,
+        structure: int = 0,
     ) -> Run:
-        """Build the network, with new weights or those of `start`, and all that a run needs."""
+        """Build the network, with new weights or those of `start`, and all that a run needs.
+
+        It has the structure of `start`; without one the structure that is given, or today's if that is 0.
+        """
         device = choose_device(settings.device)
-        network = _build(settings, len(channels), len(deal.classes), data.canvas.size)
+        structure = (start.structure if start else structure) or NETWORKS[settings.network].structure
+        network = _build(settings, structure, len(channels), len(deal.classes), data.canvas.size)
         if start is not None:
             adopt(network, start, deal.classes)
         in_memory_format(network.to(device), torch.channels_last)
@@ -100,6 +106,7 @@ class Run:
             loss=loss,
             device=device,
             network=network,
+            structure=structure,
             optimiser=optimiser_of(network, settings),
             weights=class_weights(counts, settings.weighting),
             shifts=score_shifts(counts, settings.weighting),
@@ -254,11 +261,11 @@ class Run:
             torch.cuda.empty_cache()
 
 
-def _build(settings: TrainSettings, channels: int, classes: int, size: int) -> nn.Module:
+def _build(settings: TrainSettings, structure: int, channels: int, classes: int, size: int) -> nn.Module:
     """Build a network with the seed of the run, and leave PyTorch's random state as it was."""
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(settings.seed)  # manual_seed would reach the GPUs, too
-        return NETWORKS[settings.network].build(channels, classes, size).float()
+        return NETWORKS[settings.network].built(structure)(channels, classes, size).float()
 
 
 def optimiser_of(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:

@@ -22,7 +22,7 @@ from napari_ctc.errors import SettingsError, Stopped, StoppedEarlyError, Trainin
 from napari_ctc.events import EpochDone, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.augment import draw_changes
 from napari_ctc.learn.batches import Batch, ahead
-from napari_ctc.learn.checkpoints import Keeper, read_state, restore
+from napari_ctc.learn.checkpoints import Keeper, State, read_state, restore
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import check_fit, following
 from napari_ctc.learn.finishing import finished, with_agreement
@@ -106,8 +106,7 @@ def train(
     if out is not None:
         out = checked_out(out)
     keeper = Keeper(checkpoint_path(out) if out is not None else None)
-    if resume:
-        _check_resumable(keeper)
+    unfinished = _unfinished(keeper) if resume else None
     if start is not None:
         settings = following(start, settings)
     deal = deal_out(manifest, settings, validation)
@@ -122,7 +121,8 @@ def train(
         yield from (Said(text=note, warning=True) for note in deal.notes)
         yield planned(deal, settings)
         data = yield from read_data(deal, settings, names, start.canvas if start else None)
-        run = Run.begin(deal, data, settings, names, loss, start)
+        structure = unfinished.structure_of(settings.network) if unfinished else 0
+        run = Run.begin(deal, data, settings, names, loss, start, structure)
         held = np.bincount(data.truth[data.validation], minlength=len(deal.classes))
         run.warnings += missing(deal.classes, held.tolist())
         yield from (Said(text=text, warning=True) for text in run.warnings)
@@ -161,11 +161,11 @@ def checked_out(out: Path | str) -> Path:
     return out
 
 
-def _check_resumable(keeper: Keeper) -> None:
-    """Refuse to resume where there is no unfinished run, before anything is read."""
+def _unfinished(keeper: Keeper) -> State:
+    """Read what is known of the run to resume; refuse where there is none, before specimens are read."""
     if keeper.path is None:
         raise SettingsError("Resuming needs the file that the unfinished run was to save to. Name it with 'out'.")
-    read_state(keeper.path)
+    return read_state(keeper.path)
 
 
 def _resolved(settings: TrainSettings, channels: int, axis: str) -> TrainSettings:
