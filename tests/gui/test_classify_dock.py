@@ -17,6 +17,7 @@ from napari_ctc.data.predictions import Predictions, columns
 from napari_ctc.data.specimens import Layout
 from napari_ctc.gui.classify_counts import CountsTable
 from napari_ctc.gui.classify_jobs import worth_looking_at
+from napari_ctc.gui.exported import predictions_of
 from napari_ctc.gui.rows import Status
 
 TIME = 60_000
@@ -115,7 +116,7 @@ def test_a_folder_with_a_broken_file_is_classified_and_opened(
     table = next(w for name, w in viewer.window.dock_widgets.items() if "Predicted classes" in name)
     qtbot.wait(300)
     assert table.background._classifying is None  # nothing is classified twice
-    exported = session.export_predictions()
+    exported = predictions_of(session)
     np.testing.assert_allclose(exported.probabilities[:-1], dock.predictions.probabilities[order][:-1], atol=1e-6)
     assert list(exported.table["sha256"][:-1]) == list(read.table["sha256"].iloc[order][:-1])
 

@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QComboBox, QDockWidget, QDoubleSpinBox, QLabel, QLine
 
 from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions
+from napari_ctc.gui.exported import predictions_of
 from napari_ctc.gui.predicted_filter import AT_ODDS, LABELLED, NOT_PREDICTED, UNLABELLED, UNSURE, Filter
 from napari_ctc.gui.predicted_model import LABEL, NAME, PREDICTED, PROBABILITY, STATUS, PredictedModel
 from napari_ctc.gui.predicted_table import PredictedView
@@ -227,7 +228,7 @@ def test_a_new_classifier_makes_predictions_stale_until_it_has_spoken(
     assert not dock.details._bars.classes
     assert "Stale: it was called" in dock.details.findChild(QLabel, "detailsFacts").text()
     qtbot.waitUntil(lambda: set(cells(dock, STATUS)) == {"current"}, timeout=TIME)
-    assert dock.session.export_predictions().table["classifier"].unique().tolist() == [other.digest]
+    assert predictions_of(dock.session).table["classifier"].unique().tolist() == [other.digest]
 
 
 def test_an_old_prediction_does_not_pass_for_one_of_a_classifier_that_does_not_fit(

@@ -14,8 +14,12 @@ from napari.components import ViewerModel
 
 from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.specimens import Layout
+from napari_ctc.gui.exported import predictions_of
+from napari_ctc.gui.predicted_filter import Filter
+from napari_ctc.gui.predicted_order import BY_PREDICTION, Order, sort_key
 from napari_ctc.gui.rows import Status
 from napari_ctc.gui.session import session_of
+from napari_ctc.gui.speakers import HEAD, HeadWords, InstantHead
 
 
 @dataclass(eq=False)
@@ -243,7 +247,7 @@ def test_exported_predictions_are_the_current_ones_and_say_why_others_are_missin
     session.classifier = Said()
     session.accept(session.rows.ids, words(manifest, Said(), ["debris", "tumour cell", "debris"]))
     session.mark_changed(session.rows.ids[2:])
-    table = session.export_predictions().table
+    table = predictions_of(session).table
     assert list(table["path"]) == manifest.keys
     assert list(table["predicted"]) == ["debris", "tumour cell", ""]
     assert list(table["label"]) == ["debris", "", ""]
@@ -259,7 +263,7 @@ def test_a_file_opened_twice_is_exported_once_its_current_row_first_with_its_lab
     again = show(viewer, manifest_of(2))
     session.classifier = Said()
     session.attach(again, words(again.manifest, Said(), ["tumour cell", "debris"]))
-    table = session.export_predictions().table
+    table = predictions_of(session).table
     assert sorted(table["path"]) == manifest.keys
     assert dict(zip(table["path"], table["predicted"], strict=True)) == {
         "cell_0.npy": "tumour cell",
@@ -278,7 +282,54 @@ def test_an_error_of_an_earlier_classifier_is_no_reason_for_one_that_does_not_fi
     assert session.reason(0) == "The classifier needs 3 channels and this specimen has 4."
 
 
+def heard(session, probabilities, labels=3):
+    head = InstantHead("h" * 16, ("debris", "tumour cell"), 4, labels, 254)
+    return HeadWords(head, np.sort(session.rows.ids), np.array(probabilities, np.float32))
+
+
+def test_the_instant_head_speaks_by_itself_until_a_classifier_does_and_may_be_chosen_again(viewer, session):
+    manifest = manifest_of(3, labels=["debris", "tumour cell", ""])
+    show(viewer, manifest)
+    changed = []
+    session.speaker_changed.connect(lambda: changed.append(session.speaking))
+    session.hear(heard(session, [[0.9, 0.1], [0.2, 0.8], [np.nan, np.nan]]))
+    assert [session.classes[code] for code in session.shown.predicted[:2]] == ["debris", "tumour cell"]
+    assert list(session.status) == [Status.CURRENT, Status.CURRENT, Status.PENDING]
+    assert "instant head (3 labels, 254 measurements)" in session.reason(0)
+    table = predictions_of(session).table
+    assert list(table["classifier"]) == ["instant head (3 labels, 254 measurements)"] * 2 + [""]
+    assert list(table["predicted"]) == ["debris", "tumour cell", ""]
+    assert table["p_tumour cell"][1] == np.float32(0.8) and table["bytes"].isna().all()
+
+    session.classifier = Said()
+    assert list(session.status) == [Status.PENDING] * 3  # nothing of the head passes for the network's
+    session.accept(session.rows.ids, words(manifest, Said(), ["debris"] * 3))
+    assert list(predictions_of(session).table["classifier"]) == [Said().digest] * 3
+    session.show_speaker(HEAD)
+    assert list(session.shown.predicted[:2]) == [0, 1]
+    assert list(session.classified) == [Status.CURRENT] * 3  # whoever is shown
+    session.hear(None)
+    assert list(session.shown.predicted) == [0, 0, 0]
+    assert changed == ["head", "network", "head", "network"]
+
+
+def test_a_hidden_prediction_is_in_no_column_that_views_see(viewer, session):
+    show(viewer, manifest_of(3))
+    session.name_classes(("debris", "tumour cell"), {})
+    session.hear(heard(session, [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]))
+    session.conceal(session.rows.ids[1])
+    assert list(session.shown.predicted) == [0, -1, 1]
+    assert list(np.isnan(session.shown.probability)) == [False, True, False]
+    assert np.isnan(session.shown.probabilities[1]).all()
+    for by in BY_PREDICTION:
+        assert np.isnan(sort_key(Order(by, anchor=0), session.rows, session.shown)[1])  # comes last
+    assert not Filter(predicted="class:tumour cell").passing(session.rows, session.classes, session.shown)[1]
+    assert not Filter(least=0.1).passing(session.rows, session.classes, session.shown)[1]
+    session.conceal_all(True)
+    assert set(session.shown.predicted) == {-1}
+
+
 def test_without_specimens_or_a_classifier_the_exported_table_is_empty(session):
-    assert len(session.export_predictions()) == 0
+    assert len(predictions_of(session)) == 0
     assert len(session.manifest()) == 0
     assert len(session.labelled()) == 0

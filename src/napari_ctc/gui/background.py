@@ -121,7 +121,7 @@ class Background(QWidget):
     def _todo(self) -> NDArray[np.intp]:
         """Return what is to be classified, from the current specimen on; all of one layout."""
         session = self._session
-        status = session.status
+        status = session.classified
         todo = np.flatnonzero((status == Status.PENDING) | (status == Status.STALE))
         todo = np.roll(todo, -int(np.searchsorted(todo, max(session.current, 0))))
         return session.of_one_layout(todo) if len(todo) else todo

@@ -4,33 +4,37 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_ctc.gui.speakers import is_instant
 from napari_ctc.score.reliability import ENOUGH
 
 if TYPE_CHECKING:
+    from napari_ctc.gui.speakers import Speaker
     from napari_ctc.learn.classifier import Classifier
 
 PROBABILITY, SCORE = "probability", "score"
 
 
-def heading(classifier: Classifier | None) -> str:
-    """Name the column of numbers: "score" where no class of the classifier is calibrated."""
-    return SCORE if classifier is not None and not classifier.calibrated else PROBABILITY
+def heading(speaker: Speaker | None) -> str:
+    """Name the column of numbers: "score" where no class of the speaker is calibrated."""
+    return SCORE if speaker is not None and not speaker.calibrated else PROBABILITY
 
 
-def number(classifier: Classifier | None, name: str, value: float) -> str:
+def number(speaker: Speaker | None, name: str, value: float) -> str:
     """Write the number of a class, marked where the column's heading promises more than it is."""
-    marked = heading(classifier) == PROBABILITY and is_score(classifier, name)
+    marked = heading(speaker) == PROBABILITY and is_score(speaker, name)
     return f"{SCORE} {value:.3f}" if marked else f"{value:.3f}"
 
 
-def is_score(classifier: Classifier | None, name: str) -> bool:
-    """Tell whether a class of the classifier is not calibrated."""
-    return classifier is not None and name not in classifier.calibrated
+def is_score(speaker: Speaker | None, name: str) -> bool:
+    """Tell whether a class of the speaker is not calibrated."""
+    return speaker is not None and name not in speaker.calibrated
 
 
-def why(classifier: Classifier | None, name: str) -> str:
+def why(speaker: Speaker | None, name: str) -> str:
     """Say what the number of a class is worth."""
-    if is_score(classifier, name):
+    if is_instant(speaker):
+        return "A score that puts specimens in order, as if all classes were equally frequent: not a probability."
+    if is_score(speaker, name):
         return (
             f"A score that puts specimens in order, not a calibrated probability: fewer than {ENOUGH} labelled "
             f"specimens of {name} were held out in training to check it on."

@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING, Any
 
 from napari_ctc.gui.rows import NOT_KNOWN, Status
+from napari_ctc.gui.speakers import is_instant
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -51,18 +52,18 @@ class CanvasText:
 
 
 def caption(session: Session, index: int) -> str:
-    """Say the class and probability of a specimen; of a stale prediction, that it is stale."""
+    """Say the class and probability of a specimen, and who says so where it is no trained network."""
     if not 0 <= index < len(session):
         return ""
-    rows, status = session.rows, Status(session.status[index])
+    rows, shown, status = session.rows, session.shown, Status(session.status[index])
     lines = []
     if status is Status.FAILED:
         lines.append("not classified: see the table")
     elif session.concealed[index]:
-        lines.append("prediction hidden" if rows.predicted[index] != NOT_KNOWN else "")
-    elif rows.predicted[index] != NOT_KNOWN:
-        stale = "  (stale)" if status is Status.STALE else ""
-        lines.append(f"{session.classes[rows.predicted[index]]}  {rows.probability[index]:.2f}{stale}")
+        lines.append("prediction hidden" if session.words.predicted[index] != NOT_KNOWN else "")
+    elif shown.predicted[index] != NOT_KNOWN:
+        stale = "  (stale)" if status is Status.STALE else "  (instant)" if is_instant(shown.speaker) else ""
+        lines.append(f"{session.classes[shown.predicted[index]]}  {shown.probability[index]:.2f}{stale}")
     if rows.unsure[index]:
         lines.append("label: unsure")
     elif rows.label[index] != NOT_KNOWN:

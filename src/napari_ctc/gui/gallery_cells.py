@@ -121,7 +121,7 @@ class Cells:
         model, metrics = self._model, self._view.fontMetrics()
         said = model.text(specimen, PREDICTED)
         if model.predicted(specimen) != NOT_KNOWN:
-            said = f"{self._session.rows.probability[specimen]:.2f} {said}"
+            said = f"{self._session.shown.probability[specimen]:.2f} {said}"
         lines = (
             (said or model.text(specimen, LABEL), Qt.TextElideMode.ElideRight),
             (model.text(specimen, NAME).rpartition("/")[2], Qt.TextElideMode.ElideLeft),

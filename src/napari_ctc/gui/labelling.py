@@ -60,11 +60,11 @@ class Labelling(OpenBooks):
             return
         how, number = self.pick_of(ids[0]) if len(ids) == 1 else ("chosen", 0)
         current = session.status[list(indices)] == Status.CURRENT
-        visible = bool((current & ~session.concealed[list(indices)]).any())
+        visible = bool((current & (session.shown.predicted[list(indices)] != NOT_KNOWN)).any())
         pick = Pick(how, "visible" if visible else "hidden" if current.any() else "none", number)
         said = {
             one: session.classes[code]
-            for one, code in zip(ids, session.rows.predicted[list(indices)].tolist(), strict=True)
+            for one, code in zip(ids, session.words.predicted[list(indices)].tolist(), strict=True)
             if code != NOT_KNOWN
         }
 

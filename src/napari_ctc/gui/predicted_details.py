@@ -11,6 +11,7 @@ from qtpy.QtWidgets import QFrame, QLabel, QScrollArea, QSizePolicy, QVBoxLayout
 
 from napari_ctc.gui.calibrated import is_score
 from napari_ctc.gui.rows import NOT_KNOWN, Status
+from napari_ctc.gui.speakers import is_instant
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -26,7 +27,7 @@ class ProbabilityBars(QWidget):
     def __init__(self, parent: QWidget | None = None) -> None:
         super().__init__(parent)
         self.setObjectName("probabilityBars")
-        self.setToolTip("How probable the classifier finds each class for the selected specimen")
+        self.setToolTip("How probable each class is found for the selected specimen, by whoever is shown")
         self.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Fixed)
         self.classes: tuple[str, ...] = ()
         self.probabilities: NDArray[np.float32] = np.zeros(0, np.float32)
@@ -115,13 +116,12 @@ class Details(QScrollArea):
             self._bars.show_probabilities((), np.zeros(0, np.float32), ())
             self._facts.setText("")
             return
-        rows = session.rows
+        rows, shown = session.rows, session.shown
         self._title.setText(str(rows.name[index]))
-        classes = session.classes[: rows.probabilities.shape[1]]
-        status = Status(session.status[index])
+        status = Status(shown.status[index])
         hidden = bool(session.concealed[index])
-        shown = rows.probabilities[index] if status is Status.CURRENT and not hidden else np.zeros(0, np.float32)
-        self._bars.show_probabilities(classes, shown, tuple(session.palette(classes)))
+        numbers = shown.probabilities[index] if status is Status.CURRENT else np.zeros(0, np.float32)
+        self._bars.show_probabilities(shown.classes, numbers, tuple(session.palette(shown.classes)))
         reason = session.reason(index, status)
         facts = [f"Not classified. {reason}" if status is Status.FAILED else reason]
         if rows.unsure[index]:
@@ -131,10 +131,12 @@ class Details(QScrollArea):
         if hidden and status in (Status.CURRENT, Status.STALE):
             facts.append("Its prediction is hidden, so that you judge for yourself.")
         elif status is Status.STALE:
-            said, p = session.classes[rows.predicted[index]], rows.probability[index]
+            said, p = session.classes[shown.predicted[index]], shown.probability[index]
             facts.append(f"Stale: it was called {said} ({p:.3f}) before.")
-        scores = [name for name in classes if is_score(session.classifier, name)]
-        if status is Status.CURRENT and scores:
+        scores = [name for name in shown.classes if is_score(shown.speaker, name)]
+        if is_instant(shown.speaker):
+            facts.append("Scores as if all classes were equally frequent: no probabilities.")
+        elif status is Status.CURRENT and scores:
             facts.append(f"A score, not a calibrated probability, for: {', '.join(scores)}.")
         if rows.source[index]:
             facts.append(f"Source: {rows.source[index]}")

@@ -24,6 +24,7 @@ from qtpy.QtWidgets import (
 
 from napari_ctc.gui.background import Background
 from napari_ctc.gui.canvas_text import CanvasText
+from napari_ctc.gui.exported import predictions_of
 from napari_ctc.gui.jobs import close_with_dock
 from napari_ctc.gui.keys import LabelKeys
 from napari_ctc.gui.labelling import Labelling
@@ -76,7 +77,8 @@ class PredictedDock(QWidget):
         self.background.progressed.connect(self._show_progress)
         self.background.failed.connect(self._say)
         self.session.specimens_changed.connect(self._specimens_changed)
-        self.session.classifier_changed.connect(self._classifier_changed)
+        self.session.speaker_changed.connect(self._speaker_changed)
+        self.session.concealed_changed.connect(self._concealed_changed)
         self.session.predictions_changed.connect(self._predictions_changed)
         self.session.labels_changed.connect(self._labels_changed)
         self.session.current_changed.connect(self._current_changed)
@@ -172,9 +174,15 @@ class PredictedDock(QWidget):
         self._classes_changed()
         self._current_changed(self.session.current)
 
-    def _classifier_changed(self, _classifier: object) -> None:
+    def _speaker_changed(self) -> None:
         self._classes_changed()
         self._rearrange()
+
+    def _concealed_changed(self) -> None:
+        """Hide or show a prediction; the place of its row, or that there is one, must not tell of it."""
+        (self._rearrange if self.model.by_prediction else self.model.refresh)()
+        self.strip.refresh()
+        self._show_current()
 
     def _predictions_changed(self, _indices: object) -> None:
         self.model.refresh()
@@ -242,7 +250,7 @@ class PredictedDock(QWidget):
 
     def shown_predictions(self) -> Predictions:
         """Return the predictions that the table shows, in its order: what exports start from."""
-        return self.session.export_predictions(self.model.indices)
+        return predictions_of(self.session, self.model.indices)
 
     # ------------------------------------------------------------------------------------------ in the window
 
@@ -299,7 +307,8 @@ class PredictedDock(QWidget):
         session = self.session
         for signal, slot in (
             (session.specimens_changed, self._specimens_changed),
-            (session.classifier_changed, self._classifier_changed),
+            (session.speaker_changed, self._speaker_changed),
+            (session.concealed_changed, self._concealed_changed),
             (session.predictions_changed, self._predictions_changed),
             (session.labels_changed, self._labels_changed),
             (session.current_changed, self._current_changed),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_ctc.gui.rows import Rows
+    from napari_ctc.gui.shown import Words
 
 ANY = "any"
 NOT_PREDICTED = "not predicted"
@@ -44,21 +45,27 @@ class Filter:
     label: str = ANY
 
     @property
+    def by_prediction(self) -> bool:
+        """Whether predictions have a say in it."""
+        return self.predicted != ANY or self.least > 0
+
+    @property
     def active(self) -> bool:
         """Whether anything may be left out."""
         return self != Filter()
 
-    def passing(self, rows: Rows, classes: Sequence[str], predicted: NDArray[np.int16]) -> NDArray[np.bool_]:
+    def passing(self, rows: Rows, classes: Sequence[str], shown: Words) -> NDArray[np.bool_]:
         """Tell which rows pass.
 
         Parameters
         ----------
         rows : Rows
         classes : sequence of str
-            The names that the codes in `rows` and `predicted` refer to.
-        predicted : (n,) int16
-            The class that the table shows for each row; -1 for none.
+            The names that the codes in `rows` and `shown` refer to.
+        shown : Words
+            The predictions that the table shows.
         """
+        predicted = shown.predicted
         passing = np.ones(len(rows), bool)
         if self.predicted == NOT_PREDICTED:
             passing &= predicted == NOT_KNOWN
@@ -75,7 +82,7 @@ class Filter:
         elif self.label != ANY:
             passing &= rows.label == _code(self.label, classes)
         if self.least > 0:
-            passing &= (predicted != NOT_KNOWN) & (rows.probability >= np.float32(self.least))
+            passing &= (predicted != NOT_KNOWN) & (shown.probability >= np.float32(self.least))
         if text := self.text.casefold():
             passing &= np.fromiter(
                 (

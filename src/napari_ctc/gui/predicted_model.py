@@ -14,8 +14,18 @@ from qtpy.QtGui import QColor, QFont
 
 from napari_ctc.gui.calibrated import heading, number, why
 from napari_ctc.gui.predicted_filter import Filter
-from napari_ctc.gui.predicted_order import GROUPED, LIKENESS, OPENED, Order, group_starts, group_title, sort_key
+from napari_ctc.gui.predicted_order import (
+    BY_PREDICTION,
+    GROUPED,
+    LIKENESS,
+    OPENED,
+    Order,
+    group_starts,
+    group_title,
+    sort_key,
+)
 from napari_ctc.gui.rows import NOT_KNOWN, Status
+from napari_ctc.gui.speakers import is_instant, named
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -28,12 +38,12 @@ UNSURE = "unsure"
 HEADERS = ("name", "predicted", "probability", "label", "source", "status")
 TIPS = (
     "The specimen's file",
-    "The class that the classifier gives it; blank where it has not been classified",
-    "How sure the classifier is of that class, from 0 to 1. A class of which too few specimens were held out in "
-    "training has a score, not a probability: it puts specimens in order and promises no more",
+    "The class that the {who} gives it; blank where it has not spoken yet, or where its word is hidden",
+    "How sure the {who} is of that class, from 0 to 1. What is no more than a score puts specimens in order, "
+    "and is no probability",
     "What a person said it is; blank where nobody did",
     "The slide, patient or run it is from",
-    "Whether the prediction is by the classifier in use, of the file as it is now",
+    "Whether the prediction is by the {who} as it is now",
 )
 
 
@@ -52,8 +62,7 @@ class PredictedModel(QAbstractTableModel):
         self._italic.setItalic(True)
         self.indices = np.zeros(0, np.intp)
         self._places = np.zeros(0, np.intp)
-        self._status = np.zeros(0, np.uint8)
-        self._predicted = np.zeros(0, np.int16)
+        self._shown = session.shown
         self._group_starts = np.zeros(0, np.intp)
         self.reload()
 
@@ -69,10 +78,17 @@ class PredictedModel(QAbstractTableModel):
         self, section: int, orientation: Qt.Orientation, role: int = Qt.ItemDataRole.DisplayRole
     ) -> Any:
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.DisplayRole:
-            return heading(self._session.classifier) if section == PROBABILITY else HEADERS[section]
+            return self._heading(section)
         if orientation == Qt.Orientation.Horizontal and role == Qt.ItemDataRole.ToolTipRole:
-            return f"{TIPS[section]}. Click to sort."
+            who = named(self._shown.speaker)
+            return f"{TIPS[section].format(who=who)}. Click to sort."
         return None
+
+    def _heading(self, section: int) -> str:
+        speaker = self._shown.speaker
+        if section == PREDICTED and is_instant(speaker):
+            return f"{HEADERS[PREDICTED]} (instant)"
+        return heading(speaker) if section == PROBABILITY else HEADERS[section]
 
     def data(self, index: QModelIndex, role: int = Qt.ItemDataRole.DisplayRole) -> Any:  # noqa: D102
         if not index.isValid() or index.row() >= len(self.indices):
@@ -81,9 +97,9 @@ class PredictedModel(QAbstractTableModel):
         if role == Qt.ItemDataRole.DisplayRole:
             return self.text(specimen, column)
         if role == Qt.ItemDataRole.DecorationRole and column in (PREDICTED, LABEL):
-            code = (self._predicted if column == PREDICTED else self._session.rows.label)[specimen]
+            code = (self._shown.predicted if column == PREDICTED else self._session.rows.label)[specimen]
             return QColor(self._session.colour(self._session.classes[code])) if code != NOT_KNOWN else None
-        if role == Qt.ItemDataRole.FontRole and self._status[specimen] == Status.STALE:
+        if role == Qt.ItemDataRole.FontRole and self._shown.status[specimen] == Status.STALE:
             return self._italic if column in (PREDICTED, PROBABILITY, STATUS) else None
         if role == Qt.ItemDataRole.TextAlignmentRole and column == PROBABILITY:
             return int(Qt.AlignmentFlag.AlignRight | Qt.AlignmentFlag.AlignVCenter)
@@ -99,20 +115,20 @@ class PredictedModel(QAbstractTableModel):
         if column == SOURCE:
             return str(rows.source[specimen])
         if column == STATUS:
-            status = Status(self._status[specimen])
+            status = Status(self._shown.status[specimen])
             why = status in (Status.STALE, Status.FAILED)
             return f"{status.word}: {self._session.reason(specimen, status)}" if why else status.word
         if column == PROBABILITY:
-            code = self._predicted[specimen]
+            code = self._shown.predicted[specimen]
             if code == NOT_KNOWN:
                 return ""
-            return number(self._session.classifier, self._session.classes[code], rows.probability[specimen])
-        if column == PREDICTED and self._status[specimen] == Status.FAILED:
+            return number(self._shown.speaker, self._session.classes[code], self._shown.probability[specimen])
+        if column == PREDICTED and self._shown.status[specimen] == Status.FAILED:
             return "not classified"
         if column == LABEL and rows.unsure[specimen]:
             return UNSURE
-        code = (self._predicted if column == PREDICTED else rows.label)[specimen]
-        stale = " (stale)" if column == PREDICTED and self._status[specimen] == Status.STALE else ""
+        code = (self._shown.predicted if column == PREDICTED else rows.label)[specimen]
+        stale = " (stale)" if column == PREDICTED and self._shown.status[specimen] == Status.STALE else ""
         return self._session.classes[code] + stale if code != NOT_KNOWN else ""
 
     def _tip(self, specimen: int, column: int) -> str:
@@ -121,10 +137,10 @@ class PredictedModel(QAbstractTableModel):
             return str(session.rows.name[specimen])
         if (
             column == PROBABILITY
-            and self._predicted[specimen] != NOT_KNOWN
-            and self._status[specimen] == Status.CURRENT
+            and self._shown.predicted[specimen] != NOT_KNOWN
+            and self._shown.status[specimen] == Status.CURRENT
         ):
-            return why(session.classifier, session.classes[self._predicted[specimen]])
+            return why(self._shown.speaker, session.classes[self._shown.predicted[specimen]])
         return session.reason(specimen)
 
     def sort(self, column: int, order: Qt.SortOrder = Qt.SortOrder.AscendingOrder) -> None:
@@ -152,11 +168,11 @@ class PredictedModel(QAbstractTableModel):
 
     def refresh(self) -> None:
         """Paint again what is in sight; nothing moves."""
-        self._take_status()
+        self._shown = self._session.shown
         self._show_anew()
 
     def _show_anew(self) -> None:
-        self.headerDataChanged.emit(Qt.Orientation.Horizontal, PROBABILITY, PROBABILITY)
+        self.headerDataChanged.emit(Qt.Orientation.Horizontal, PREDICTED, PROBABILITY)
         if len(self.indices):
             self.dataChanged.emit(self.index(0, 0), self.index(len(self.indices) - 1, len(HEADERS) - 1))
 
@@ -168,7 +184,7 @@ class PredictedModel(QAbstractTableModel):
 
     def rearrange(self) -> None:
         """Sort and filter anew."""
-        self._take_status()
+        self._shown = self._session.shown
         indices = self._arranged()
         if len(self._places) == len(self._session) and np.array_equal(indices, self.indices):
             self._show_anew()
@@ -181,19 +197,18 @@ class PredictedModel(QAbstractTableModel):
             (self.layoutChanged.emit if same else self.endResetModel)()
         self.rearranged.emit()
 
-    def _take_status(self) -> None:
-        """Work out the status anew; of what failed, or is judged blind, no class is shown."""
-        self._status = self._session.status
-        blank = (self._status == Status.FAILED) | self._session.concealed
-        self._predicted = np.where(blank, NOT_KNOWN, self._session.rows.predicted)
+    @property
+    def by_prediction(self) -> bool:
+        """Whether predictions have a say in which specimens are shown, or in their order."""
+        return self._filter.by_prediction or self.order.by in BY_PREDICTION
 
     def predicted(self, specimen: int) -> int:
         """Give the class that is shown as a specimen's prediction; -1 for none."""
-        return int(self._predicted[specimen])
+        return int(self._shown.predicted[specimen])
 
     def status(self, specimen: int) -> Status:
         """Give the status that is shown for a specimen."""
-        return Status(self._status[specimen])
+        return Status(self._shown.status[specimen])
 
     def row_of(self, specimen: int) -> int:
         """Give the row that shows a specimen; -1 where the filter leaves it out."""
@@ -204,12 +219,12 @@ class PredictedModel(QAbstractTableModel):
         rows, classes, by = self._session.rows, self._session.classes, self.order.by
         firsts = [(int(start), int(self.indices[start])) for start in self._group_starts]
         return [
-            (start, group_title(by, rows, specimen, int(self._predicted[specimen]), classes))
+            (start, group_title(by, rows, specimen, int(self._shown.predicted[specimen]), classes))
             for start, specimen in firsts
         ]
 
     def _arranged(self) -> NDArray[np.intp]:
-        passing = self._filter.passing(self._session.rows, self._session.classes, self._predicted)
+        passing = self._filter.passing(self._session.rows, self._session.classes, self._shown)
         key = self._key()
         order = np.argsort(-key if self.order.descending else key, kind="stable")  # NaN comes last in both
         indices = order[passing[order]]
@@ -221,7 +236,7 @@ class PredictedModel(QAbstractTableModel):
         by = self.order.by
         if by in self._keys:
             return self._keys[by]
-        key = sort_key(self.order, self._session.rows, self._predicted, self._status)
+        key = sort_key(self.order, self._session.rows, self._shown)
         if by in (HEADERS[NAME], HEADERS[SOURCE]):
             self._keys[by] = key
         return key

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_ctc.gui.rows import Rows
+    from napari_ctc.gui.shown import Words
 
 OPENED = "as opened"
 NAME, SOURCE, STATUS = "name", "source", "status"
@@ -23,6 +24,9 @@ MARGIN, DISAGREEMENT, LIKENESS = "margin", "disagreement", "likeness"
 
 DESCENDING = frozenset({PROBABILITY})
 """Orders that begin with the highest number."""
+
+BY_PREDICTION = frozenset({PREDICTED, PROBABILITY, MARGIN, DISAGREEMENT, LIKENESS})
+"""Orders in which predictions have a say."""
 
 GROUPED = frozenset({PREDICTED, LABEL, SOURCE, DISAGREEMENT})
 """Orders in which like specimens form a group with a title."""
@@ -40,33 +44,31 @@ class Order:
     anchor: int = NOT_KNOWN
 
 
-def sort_key(
-    order: Order, rows: Rows, predicted: NDArray[np.int16], status: NDArray[np.uint8]
-) -> NDArray[np.float64]:
+def sort_key(order: Order, rows: Rows, shown: Words) -> NDArray[np.float64]:
     """Return a number for each row to sort it by; NaN for blanks, which come last.
 
     Parameters
     ----------
     order : Order
     rows : Rows
-    predicted : (n,) int16
-        The class that is shown for each row; -1 for none.
-    status : (n,) uint8
+    shown : Words
+        The predictions that the table shows: the place of a hidden one must not tell of it.
     """
+    predicted = shown.predicted
     if order.by in (NAME, SOURCE):
         return natural_ranks(rows.name if order.by == NAME else rows.source)
     if order.by == STATUS:
-        return status.astype(float)
+        return shown.status.astype(float)
     if order.by == PROBABILITY:
-        return np.where(predicted == NOT_KNOWN, np.nan, rows.probability)
+        return np.where(predicted == NOT_KNOWN, np.nan, shown.probability)
     if order.by == MARGIN:
-        return np.where(predicted == NOT_KNOWN, np.nan, margins(rows.probabilities))
+        return np.where(predicted == NOT_KNOWN, np.nan, margins(shown.probabilities))
     if order.by == LIKENESS:
-        return unlikeness(rows.probabilities, order.anchor)
+        return unlikeness(shown.probabilities, order.anchor)
     if order.by == DISAGREEMENT:
         known = (rows.label != NOT_KNOWN) & (predicted != NOT_KNOWN)
         # Among those at odds, the prediction that is surest of itself comes first.
-        key = np.where(rows.label != predicted, 0.5 * (1 - rows.probability), 1.0)
+        key = np.where(rows.label != predicted, 0.5 * (1 - shown.probability), 1.0)
         return np.where(known, key, np.nan)
     if order.by in (PREDICTED, LABEL):
         codes = predicted if order.by == PREDICTED else np.where(rows.unsure, _AFTER_ALL, rows.label)

@@ -99,9 +99,11 @@ class ClassStrip(QWidget):
     def refresh(self) -> None:
         """Count anew."""
         session = self._session
-        rows, status, places = session.rows, session.status, len(session.classes)
+        rows, words, places = session.rows, session.words, len(session.classes)
+        status = words.status
         once = session.each_once(np.arange(len(rows)))
-        current = rows.predicted[once][status[once] == Status.CURRENT]
+        # With the one that is judged blind among them: a count that falls when it comes would tell its class.
+        current = words.predicted[once][status[once] == Status.CURRENT]
         predicted = np.bincount(current[current != NOT_KNOWN], minlength=places)
         labels = rows.label[session.each_once(np.flatnonzero(rows.label != NOT_KNOWN))]
         labelled = np.bincount(labels, minlength=places)
@@ -111,7 +113,7 @@ class ClassStrip(QWidget):
         for place, chip in enumerate(self.chips.chips):
             code = session.classes.index(chip.name)
             counts[chip.name] = int(labelled[code])
-            said = None if session.classifier is None else int(predicted[code])
+            said = None if words.speaker is None or session.all_concealed else int(predicted[code])
             key = place + 1 if place < 9 else 0
             chip.show_class(key, session.colour(chip.name), counts[chip.name], said)
         self.chips.unsure.setText(f"U  unsure  {int(rows.unsure.sum()):,}")

@@ -109,11 +109,12 @@ class Views(QStackedWidget):
         self.currentWidget().scrollTo(self.table.currentIndex())
 
     def refresh(self) -> None:
-        """Offer the order by likeness only where the classifier has spoken of the specimen to compare with."""
-        current, status = self._session.current, self._model.status
-        known = 0 <= current < len(self._session) and status(current) == Status.CURRENT
+        """Offer the order by likeness only where a current prediction of the specimen to compare with is seen."""
+        current, model = self._session.current, self._model
+        known = 0 <= current < len(self._session) and model.status(current) == Status.CURRENT
+        known = known and model.predicted(current) != NOT_KNOWN
         self.order.model().item(self.order.findData(orders.LIKENESS)).setEnabled(known)
-        number = heading(self._session.classifier)
+        number = heading(self._session.shown.speaker)
         self.order.setItemText(self.order.findData(orders.PROBABILITY), f"{number}, highest first")
 
     def _sort(self, _place: int) -> None:

@@ -7,7 +7,7 @@ specimens are open is the business of `session`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from enum import IntEnum
 from typing import TYPE_CHECKING, Any
@@ -184,53 +184,3 @@ class Rows:
         self.bytes[index] = table["bytes"].fillna(NOT_KNOWN).to_numpy(np.int64)
         for name in TEXTS:
             getattr(self, name)[index] = table[name].to_numpy(dtype=object)
-
-    def as_table(
-        self,
-        status: NDArray[np.uint8],
-        reasons: NDArray[Any],
-        names: Sequence[str],
-        classes: Sequence[str],
-        digests: Sequence[str],
-        by: int,
-        read_as: Mapping[str, str],
-    ) -> pd.DataFrame:
-        """Make the table of predictions, `path` still empty; only current ones go out as predictions.
-
-        Parameters
-        ----------
-        status, reasons : (n,)
-            Of each row; a reason goes out as its error.
-        names, classes, digests : sequences of str
-            The session's class names, the classifier's classes, and the classifiers' digests.
-        by : int
-            Which of the classifiers is in use.
-        read_as : mapping
-            How its raw scores were read, by column.
-        """
-        import pandas as pd
-
-        from napari_ctc.data.predictions import READ_AS, columns
-
-        current = status == Status.CURRENT
-        said = current | ((status == Status.FAILED) & (self.by == by) & (self.by != NOT_KNOWN))
-        text = np.array([*names, ""], dtype=object)
-        data = {
-            "path": np.full(len(self), "", dtype=object),
-            "source": self.source,
-            "predicted": np.where(current, text[self.predicted], ""),
-            "probability": np.where(current, self.probability, np.nan),
-            "label": text[self.label],
-            "error": reasons,
-            "classifier": np.where(said, digests[by] if by != NOT_KNOWN else "", ""),
-            "precision": np.where(said, self.precision, ""),
-            "bytes": pd.Series(self.bytes, dtype="Int64").mask(~said | (self.bytes < 0)),
-            "modified": np.where(said, self.modified, ""),
-            "sha256": np.where(said, self.sha256, ""),
-            **{name: np.where(said, read_as.get(name, ""), "") for name in READ_AS},
-        }
-        data |= {
-            f"p_{name}": np.where(current, self.probabilities[:, place], np.nan)
-            for place, name in enumerate(classes)
-        }
-        return pd.DataFrame(data)[columns(classes)]

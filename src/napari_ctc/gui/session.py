@@ -1,32 +1,27 @@
-"""The session: which specimens are open in a viewer, which classifier is in use, and what it said of them.
+"""The session: what the classifier in use and the instant head say of the specimens that are open in a viewer.
 
-One for each viewer, shared by the docks. It follows the viewer's layers and slider, knows no Qt, reads no file and
-computes nothing: classifying in the background is the business of `background`.
+One for each viewer, shared by the docks. Which specimens are open is in `open_specimens`, what people say of them
+in `labelled_specimens`, what is shown of what was said in `shown`. It knows no Qt, reads no file and computes
+nothing: classifying in the background is the business of `background`, the instant head that of `instant`.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from psygnal import Signal
 
-from napari_ctc.data.labels import Label
-from napari_ctc.data.manifest import COLUMNS, Manifest
-from napari_ctc.data.predictions import Predictions, typed
-from napari_ctc.data.specimens import Layout
-from napari_ctc.gui.colours import class_colour
-from napari_ctc.gui.rows import NOT_KNOWN, Rows, Status
-from napari_ctc.gui.session_parts import Specimens, file_codes, joined_table, labels_by_file, reason_of
-from napari_ctc.gui.stage import Stage
+from napari_ctc.gui.labelled_specimens import LabelledSpecimens
+from napari_ctc.gui.rows import NOT_KNOWN, Status
+from napari_ctc.gui.shown import Words, reason_of, words_of_head, words_of_network
+from napari_ctc.gui.speakers import HEAD, NETWORK, HeadWords, Speaker
 
 if TYPE_CHECKING:
+    import pandas as pd
     from napari.viewer import Viewer
 
     from napari_ctc.data.stacks import SpecimenStack
@@ -43,8 +38,8 @@ def session_of(viewer: Viewer) -> Session:
     return _sessions[viewer]
 
 
-class Session:
-    """The open specimens of a viewer as one list, and what is known of each.
+class Session(LabelledSpecimens):
+    """The open specimens, with what people and classifiers say of each.
 
     Parameters
     ----------
@@ -53,60 +48,33 @@ class Session:
 
     Attributes
     ----------
-    rows : Rows
-        A row a specimen, in the order of the layers. To be read; written to by the session alone.
-    classes : tuple of str
-        The class names that `rows` refers to: the classifier's first, then others that are named or occur.
-    listed : tuple of str
-        The classes that a person named, in the order of their keys.
-    colours : dict of str to str
-        The colours of classes that have one of their own.
-    current : int
-        The specimen on the canvas; -1 for none.
+    classifier_path : Path or None
+        The file of the classifier in use.
     """
 
     classifier_changed = Signal(object)  # Classifier or None
-    specimens_changed = Signal()
+    speaker_changed = Signal()  # whose predictions are shown, or who there is to choose from
     predictions_changed = Signal(object)  # the indices concerned
-    labels_changed = Signal(object)  # the indices concerned; none where only names or colours changed
-    current_changed = Signal(int)
+    concealed_changed = Signal()  # of which specimens no prediction is shown
 
     def __init__(self, viewer: Viewer) -> None:
-        self._viewer = weakref.ref(viewer)
-        self._stacks: list[SpecimenStack] = []
-        self._starts = np.zeros(1, np.int64)  # where each stack's rows begin; at the end, their number
-        self._files = np.zeros(0, np.int64)  # alike for rows of one file
-        self._ids_given = 0
         self._classifier: Classifier | None = None
         self._digests: list[str] = []
-        self._stage = Stage(viewer)
+        self._heard: HeadWords | None = None
+        self._chosen = NETWORK
+        self._words: Words | None = None  # worked out when somebody asks
+        self._shown: Words | None = None
         self.classifier_path: Path | None = None
-        self.classes: tuple[str, ...] = ()
-        self.listed: tuple[str, ...] = ()
-        self.colours: dict[str, str] = {}
-        self.rows = Rows.blank(0, 0, 0)
-        self.current = -1
         self._concealed, self._all_concealed = NOT_KNOWN, False
-        for event in (viewer.layers.events.inserted, viewer.layers.events.removed):
-            event.connect(self._follow_layers)
-        viewer.layers.events.reordered.connect(self._follow_layers)
-        viewer.layers.selection.events.active.connect(self._follow_slider)
-        viewer.dims.events.current_step.connect(self._follow_slider)
-        self._follow_layers()
+        super().__init__(viewer)
 
-    def __len__(self) -> int:
-        """Return the number of open specimens."""
-        return len(self.rows)
+    def _first_classes(self) -> tuple[str, ...]:
+        return () if self._classifier is None else self._classifier.classes
 
-    @property
-    def viewer(self) -> Viewer:
-        """The viewer; a RuntimeError once it is gone."""
-        viewer = self._viewer()
-        if viewer is None:
-            raise RuntimeError("The viewer of this session is gone.")
-        return viewer
+    def _classes_renamed(self) -> None:
+        self._words = self._shown = None
 
-    # ------------------------------------------------------------------------------------ the classifier
+    # ------------------------------------------------------------------------------------ who speaks
 
     @property
     def classifier(self) -> Classifier | None:
@@ -118,17 +86,19 @@ class Session:
         self.use(classifier)
 
     def use(self, classifier: Classifier | None, path: str | Path | None = None) -> None:
-        """Make a classifier the one in use, and remember its file."""
+        """Make a classifier the one in use, show what it says, and remember its file."""
         self._classifier = classifier
         self.classifier_path = None if path is None else Path(path)
+        self._chosen = NETWORK
         count = 0 if classifier is None else len(classifier.classes)
         old = self.rows.probabilities
         known = self.rows.by == self._by
-        self._rename_classes()
         self.rows.probabilities = np.full((len(self), count), np.nan, np.float32)
         if old.shape[1] == count:
             self.rows.probabilities[known] = old[known]
+        self._rename_classes()
         self.classifier_changed.emit(classifier)
+        self.speaker_changed.emit()
         self.predictions_changed.emit(np.arange(len(self)))
 
     @property
@@ -140,132 +110,74 @@ class Session:
             self._digests.append(self._classifier.digest)
         return self._digests.index(self._classifier.digest)
 
-    def _rename_classes(self) -> None:
-        """Put the classifier's classes first, then others that are named or occur, in the order they had."""
-        first = (*(() if self._classifier is None else self._classifier.classes), *self.listed)
-        used = np.unique(np.concatenate([self.rows.predicted, self.rows.label]))
-        names = tuple(dict.fromkeys([*first, *(self.classes[code] for code in used if code >= 0)]))
-        self.rows.rename(self.classes, names)
-        self.classes = names
-
-    # ------------------------------------------------------------------------------------- the specimens
+    @property
+    def speakers(self) -> dict[str, Speaker]:
+        """Who there is: the trained network, the instant head, both or none."""
+        found: dict[str, Speaker] = {} if self._classifier is None else {NETWORK: self._classifier}
+        return found if self._heard is None else found | {HEAD: self._heard.speaker}
 
     @property
-    def specimens(self) -> Sequence[tuple[SpecimenStack, int]]:
-        """The open specimens in order, each as its stack and its place therein."""
-        return Specimens(len(self), self.locate)
+    def speaking(self) -> str:
+        """Whose predictions are shown: `NETWORK`, `HEAD`, or nothing where nobody is there."""
+        there = self.speakers
+        return self._chosen if self._chosen in there else next(iter(there), "")
 
-    def locate(self, index: int) -> tuple[SpecimenStack, int]:
-        """Give the stack of a specimen and its place therein."""
-        stack = int(np.searchsorted(self._starts, index, side="right")) - 1
-        return self._stacks[stack], int(index - self._starts[stack])
+    def show_speaker(self, kind: str) -> None:
+        """Choose whose predictions are shown, `NETWORK` or `HEAD`, until another classifier comes into use."""
+        if kind != self.speaking and kind in self.speakers:
+            self._chosen = kind
+            self._words = self._shown = None
+            self.speaker_changed.emit()
+            self.predictions_changed.emit(np.arange(len(self)))
 
-    def of_one_layout(self, indices: NDArray[np.integer]) -> NDArray[np.integer]:
-        """Keep those specimens whose channels are laid out like the first one's."""
-        owner = np.searchsorted(self._starts, indices, side="right") - 1
-        first = [stack.manifest.layout == self._stacks[owner[0]].manifest.layout for stack in self._stacks]
-        return indices[np.array(first)[owner]]
-
-    def manifest(self, indices: NDArray[np.integer] | None = None) -> Manifest:
-        """Return the manifest of the open specimens, or of some, as one table with the labels as they are now.
-
-        Paths are whole where the open sets lie in different folders. Specimens with another number of
-        channels than the first are left out, with a note.
-        """
-        wanted = np.arange(len(self)) if indices is None else np.asarray(indices)
-        owner = np.searchsorted(self._starts, wanted, side="right") - 1
-        used = [self._stacks[place] for place in dict.fromkeys(owner.tolist())]
-        if not used:
-            return Manifest(pd.DataFrame({name: [] for name in COLUMNS}, dtype="str"), Path.cwd())
-        layout = used[0].manifest.layout
-        left_out = ~self._fits_first(wanted)
-        told = f"{left_out.sum()} specimens with another number of channels are left out."
-        notes = (told,) if left_out.any() else ()
-        wanted, owner = wanted[~left_out], owner[~left_out]
-        table = joined_table([stack.manifest for stack in self._stacks], owner, wanted - self._starts[owner])
-        names = np.array([*self.classes, ""], dtype=object)[self.rows.label[wanted]]
-        table = table.assign(label=names, by=self.rows.author[wanted]).astype("str")
-        axes = {self._stacks[place].manifest.layout.axis for place in np.unique(owner)}
-        layout = layout if len(axes) == 1 else Layout(layout.channels, "auto")
-        return Manifest(table, used[0].manifest.root, layout, notes)
-
-    def _fits_first(self, indices: NDArray[np.integer]) -> NDArray[np.bool_]:
-        """Tell which specimens have as many channels as the first: a table of specimens has one layout."""
-        channels = self.rows.channels[indices]
-        return channels == channels[:1]
-
-    def labelled(self) -> Manifest:
-        """Return the manifest of the open specimens that have a label, each file once."""
-        manifest = self.manifest(np.flatnonzero(self.rows.label != NOT_KNOWN))
-        return replace(manifest, table=manifest.table.drop_duplicates("path", ignore_index=True))
-
-    # ----------------------------------------------------------------------------------------- the labels
-
-    @property
-    def keyed(self) -> tuple[str, ...]:
-        """The classes in the order of their keys 1 to 9: as a person named them, then the others."""
-        return tuple(dict.fromkeys([*self.listed, *self.classes]))
-
-    def colour(self, name: str) -> str:
-        """Give the colour of a class, as ``#rrggbb``."""
-        return self.palette((name,))[0]
-
-    def palette(self, names: Sequence[str]) -> list[str]:
-        """Give the colours of classes, those of the open specimens as everywhere in the window."""
-        order = list(dict.fromkeys([*self.keyed, *names]))
-        return [self.colours.get(name) or class_colour(order.index(name)) for name in names]
-
-    def name_classes(self, names: Sequence[str], colours: Mapping[str, str]) -> None:
-        """Take in how a person named, ordered and coloured the classes."""
-        self.listed, self.colours = tuple(names), dict(colours)
-        self._rename_classes()
-        self.labels_changed.emit(np.zeros(0, np.intp))
-
-    def take_labels(self, ids: NDArray[np.int64], labels: Sequence[Label]) -> None:
-        """Take in what a person said of specimens; those that were closed meanwhile are passed over.
-
-        Parameters
-        ----------
-        ids : (n,) int64
-            From `rows.ids`.
-        labels : sequence of n Label
-        """
-        here, kept = self._places_of(ids)
-        labels = [labels[place] for place in kept]
-        self.classes = tuple(dict.fromkeys([*self.classes, *(label.name for label in labels if label.name)]))
-        codes = {name: code for code, name in enumerate(self.classes)}
-        self.rows.label[here] = [codes.get(label.name, NOT_KNOWN) for label in labels]
-        self.rows.unsure[here] = [label.unsure for label in labels]
-        self.rows.author[here] = [label.by for label in labels]
-        self._rename_classes()
-        self.labels_changed.emit(here)
-
-    def index_of(self, identity: int) -> int:
-        """Give the index of a specimen by its place in `rows.ids`; -1 once it is closed."""
-        here, _ = self._places_of(np.array([identity]))
-        return int(here[0]) if len(here) else NOT_KNOWN
-
-    def _places_of(self, ids: NDArray[np.int64]) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-        """Give the indices of those specimens that are still open, and which of `ids` they are."""
-        if not len(self):
-            return np.zeros(0, np.intp), np.zeros(0, np.intp)
-        order = np.argsort(self.rows.ids)
-        here = order[np.minimum(np.searchsorted(self.rows.ids, ids, sorter=order), len(self) - 1)]
-        kept = np.flatnonzero(self.rows.ids[here] == ids)
-        return here[kept], kept
+    def hear(self, heard: HeadWords | None) -> None:
+        """Take in what the instant head says now; None where it cannot say anything any more."""
+        before = self.speaking, tuple(self.speakers)
+        self._heard = heard
+        self._words = self._shown = None
+        if (self.speaking, tuple(self.speakers)) != before:
+            self.speaker_changed.emit()
+        if HEAD in (self.speaking, before[0]):
+            self.predictions_changed.emit(np.arange(len(self)))
 
     # ------------------------------------------------------------------------------------ the predictions
 
     @property
+    def words(self) -> Words:
+        """All that is said by whoever is shown, also what is hidden: for the record, not for views."""
+        if self._words is None:
+            if self.speaking == HEAD and self._heard is not None:
+                self._words = words_of_head(self.rows, self._heard, self.classes)
+            else:
+                self._words = words_of_network(self.rows, self._classifier, self._by)
+        return self._words
+
+    @property
+    def shown(self) -> Words:
+        """What views show as predictions."""
+        if self._shown is None:
+            self._shown = self.words.without(self.concealed)
+        return self._shown
+
+    @property
     def status(self) -> NDArray[np.uint8]:
-        """The `Status` of each specimen."""
-        channels = None if self._classifier is None else self._classifier.channel_count
-        return self.rows.status(self._by, channels)
+        """The `Status` of each specimen, of whoever is shown."""
+        return self.words.status
+
+    @property
+    def classified(self) -> NDArray[np.uint8]:
+        """The `Status` of each specimen with the classifier in use, whoever is shown."""
+        return words_of_network(self.rows, self._classifier, self._by).status
+
+    @property
+    def by_classifier(self) -> NDArray[np.bool_]:
+        """Which specimens the classifier in use looked at last, whatever came of it."""
+        return (self.rows.by == self._by) & (self._by != NOT_KNOWN)
 
     def reason(self, index: int, status: int | None = None) -> str:
         """Say in a sentence why a specimen has the status it has (worked out anew where it is not given)."""
         status = Status(self.status[index] if status is None else status)
-        return reason_of(self.rows, index, status, self._classifier, self._digests)
+        return reason_of(self.rows, index, status, self.words.speaker, self._digests)
 
     def accept(self, ids: NDArray[np.int64], table: pd.DataFrame) -> None:
         """Take in what the classifier in use said of specimens.
@@ -281,24 +193,43 @@ class Session:
         """
         if self._classifier is None:
             return
-        here, kept = self._places_of(ids)
+        here, kept = self.places_of(ids)
         own = table["classifier"].to_numpy(dtype=object)[kept] == self._classifier.digest
         here, kept = here[own], kept[own]
         if len(kept):
             self.rows.take_in(here, table.iloc[kept], self.classes, self._classifier.classes, self._by)
+            self._words = self._shown = None
             self.predictions_changed.emit(here)
+
+    def attach(self, stack: SpecimenStack, table: pd.DataFrame) -> None:
+        """Take in predictions that were made before the specimens were opened, a row for each of the stack."""
+        first = self.first_of(stack)
+        self.accept(self.rows.ids[first : first + len(stack.manifest)], table)
+
+    def mark_changed(self, ids: NDArray[np.int64]) -> None:
+        """Note that the files of specimens are no longer those that were classified."""
+        index = np.flatnonzero(np.isin(self.rows.ids, ids) & ~self.rows.changed)
+        if len(index):
+            self.rows.changed[index] = True
+            self._words = self._shown = None
+            self.predictions_changed.emit(index)
 
     def conceal(self, identity: int) -> None:
         """Show no prediction of one specimen, by its place in `rows.ids`; of none, with -1."""
         if identity != self._concealed:
-            self._concealed = identity
-            self.labels_changed.emit(np.zeros(0, np.intp))
+            self._concealed, self._shown = identity, None
+            self.concealed_changed.emit()
 
     def conceal_all(self, on: bool) -> None:
         """Show no prediction at all, or show them again."""
         if on != self._all_concealed:
-            self._all_concealed = on
-            self.labels_changed.emit(np.zeros(0, np.intp))
+            self._all_concealed, self._shown = on, None
+            self.concealed_changed.emit()
+
+    @property
+    def all_concealed(self) -> bool:
+        """Whether no prediction at all is shown."""
+        return self._all_concealed
 
     @property
     def concealed(self) -> NDArray[np.bool_]:
@@ -307,109 +238,10 @@ class Session:
             return np.ones(len(self), bool)
         return self.rows.ids == self._concealed
 
-    def mark_changed(self, ids: NDArray[np.int64]) -> None:
-        """Note that the files of specimens are no longer those that were classified."""
-        index = np.flatnonzero(np.isin(self.rows.ids, ids) & ~self.rows.changed)
-        if len(index):
-            self.rows.changed[index] = True
-            self.predictions_changed.emit(index)
-
-    def attach(self, stack: SpecimenStack, table: pd.DataFrame) -> None:
-        """Take in predictions that were made before the specimens were opened, a row for each of the stack."""
-        first = self.first_of(stack)
-        self.accept(self.rows.ids[first : first + len(stack.manifest)], table)
-
-    def first_of(self, stack: SpecimenStack) -> int:
-        """Give the index of a stack's first specimen."""
-        return next(int(start) for one, start in zip(self._stacks, self._starts, strict=False) if one is stack)
-
     def each_once(self, indices: NDArray[np.integer]) -> NDArray[np.integer]:
         """Keep one specimen of each file, in order: a current one where there is one, then a labelled one."""
-        if len(self._stacks) < 2:
+        if len(self.stacks) < 2:
             return indices
         better = np.lexsort((self.rows.label[indices] == NOT_KNOWN, self.status[indices] != Status.CURRENT))
-        first = np.unique(self._files[indices[better]], return_index=True)[1]
+        first = np.unique(self.files[indices[better]], return_index=True)[1]
         return indices[np.sort(better[first])]
-
-    def export_predictions(self, indices: NDArray[np.integer] | None = None) -> Predictions:
-        """Return what the table shows, all or some, as the object that every export starts from; a file once.
-
-        A stale prediction goes out as none, with the reason as its error: it is no word of this classifier.
-        """
-        wanted = np.arange(len(self)) if indices is None else np.asarray(indices)
-        shown = wanted[self._fits_first(wanted)]
-        wanted = self.each_once(shown)
-        manifest, status = self.manifest(wanted), self.status
-        classes = self._classifier.classes if self._classifier else ()
-        reasons = np.full(len(self), "", dtype=object)
-        told = np.flatnonzero((status == Status.STALE) | (status == Status.FAILED))
-        reasons[told] = [self.reason(index, status[index]) for index in told]
-        read_as = self._classifier.described() if self._classifier else {}
-        table = self.rows.as_table(status, reasons, self.classes, classes, self._digests, self._by, read_as)
-        table = table.iloc[wanted].assign(path=manifest.keys)
-        if len(wanted) < len(shown):  # what a person said of a file may stand in another of its rows
-            codes = labels_by_file(self._files, self.rows.label, shown)[wanted]
-            table["label"] = np.array([*self.classes, ""], dtype=object)[codes]
-        return Predictions(typed(table, classes), manifest.root, classes)
-
-    @property
-    def stacks(self) -> tuple[SpecimenStack, ...]:
-        """The open stacks, in the order of their rows."""
-        return tuple(self._stacks)
-
-    # ----------------------------------------------------------------------------- following the viewer
-
-    def go_to(self, index: int) -> None:
-        """Show a specimen on the canvas."""
-        self._stage.show(*self.locate(index))
-        self._follow_slider()
-
-    def show_anew(self, index: int) -> None:
-        """Let the layers of a specimen whose file changed show the file as it is."""
-        self._stage.show_anew(*self.locate(index))
-
-    def _follow_layers(self, event: Any = None) -> None:
-        """Let the rows follow the layers; what is known of a set goes with it."""
-        stacks = self._stage.stacks
-        if [id(stack) for stack in stacks] != [id(stack) for stack in self._stacks]:
-            self._replace_stacks(stacks)
-            self.specimens_changed.emit()
-        self._follow_slider()
-
-    def _replace_stacks(self, stacks: list[SpecimenStack]) -> None:
-        known = {
-            id(stack): self.rows.part(slice(start, end))
-            for stack, start, end in zip(self._stacks, self._starts[:-1], self._starts[1:], strict=True)
-        }
-        self.classes = tuple(
-            dict.fromkeys([*self.classes, *(name for stack in stacks for name in stack.manifest.classes)])
-        )
-        count = 0 if self._classifier is None else len(self._classifier.classes)
-        parts = []
-        for stack in stacks:
-            part = known.get(id(stack))
-            if part is None:
-                part = Rows.of(stack.manifest, self._ids_given, self.classes, count)
-                self._ids_given += len(part)
-            parts.append(part)
-        self.rows = Rows.joined(parts) if parts else Rows.blank(0, 0, count)
-        self._stacks = stacks
-        self._files = file_codes([stack.manifest for stack in stacks])
-        self._starts = np.cumsum([0, *map(len, parts)])
-        self._rename_classes()
-        self.current = NOT_KNOWN
-
-    def _follow_slider(self, event: Any = None) -> None:
-        current = self._find_current()
-        if current != self.current:
-            self.current = current
-            self.current_changed.emit(current)
-
-    def _find_current(self) -> int:
-        shown = self._stage.on_canvas()
-        if shown is None:
-            return NOT_KNOWN
-        stack, place = shown
-        if not any(one is stack for one in self._stacks):
-            return self.current  # selected before the list of layers says that it is inserted
-        return self.first_of(stack) + place if 0 <= place < len(stack.manifest) else NOT_KNOWN

@@ -1,4 +1,4 @@
-"""What a session is helped by: the reason of a status in words, which rows are of one file, their list."""
+"""What a session is helped by: which rows are of one file, their table, their list."""
 
 from __future__ import annotations
 
@@ -10,37 +10,13 @@ import numpy as np
 import pandas as pd
 
 from napari_ctc.data.manifest import COLUMNS
-from napari_ctc.gui.rows import NOT_KNOWN, Status
+from napari_ctc.gui.rows import NOT_KNOWN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from napari_ctc.data.manifest import Manifest
     from napari_ctc.data.stacks import SpecimenStack
-    from napari_ctc.gui.rows import Rows
-    from napari_ctc.learn.classifier import Classifier
-
-
-def reason_of(
-    rows: Rows, index: int, status: Status, classifier: Classifier | None, digests: Sequence[str]
-) -> str:
-    """Say in a sentence why a row has the status it has; `digests` are those that `rows.by` refers to."""
-    if status is Status.FAILED and classifier is not None and rows.channels[index] != classifier.channel_count:
-        needs = classifier.channel_count
-        return f"The classifier needs {needs} channels and this specimen has {rows.channels[index]}."
-    if status is Status.FAILED:
-        return str(rows.error[index])
-    if status is Status.STALE and rows.changed[index]:
-        return "The file changed after it was classified; it will be classified again."
-    if status is Status.STALE:
-        by = digests[rows.by[index]][:8]
-        now = f"now {classifier.digest[:8]} is" if classifier else "now none is"
-        return f"An earlier classifier ({by}) said this; {now} in use."
-    return {
-        Status.NONE: "There is no classifier yet: train or load one.",
-        Status.PENDING: "Not classified yet.",
-        Status.CURRENT: "By the classifier in use, of the file as it is.",
-    }[status]
 
 
 def absolute_keys(manifest: Manifest) -> list[str]:
