@@ -66,6 +66,19 @@ def tiny_classifier(drawn_manifest):
     return run(train(drawn_manifest, settings, channel_names=CHANNELS))
 
 
+@pytest.fixture(scope="session")
+def cluster(tmp_path_factory):
+    """A Dask scheduler with two workers, each started again when it is killed."""
+    from clusters import LocalCluster
+
+    running = LocalCluster(tmp_path_factory.mktemp("cluster"))
+    try:
+        running.wait(2)
+        yield running
+    finally:
+        running.end()
+
+
 @pytest.fixture(autouse=True)
 def _settings_of_their_own(request):
     """Start each test in a window from default preferences."""

@@ -47,6 +47,10 @@ class StoppedEarlyError(TrainingError):
     """A training run that a person stopped before there was anything to keep."""
 
 
+class PlaceError(CTCError):
+    """A place where work should run that cannot be reached or used, or that vanished."""
+
+
 class JobError(CTCError):
     """A computation that failed for a technical reason, such as too little memory."""
 

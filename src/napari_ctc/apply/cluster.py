@@ -1,0 +1,201 @@
+"""Work on a Dask cluster whose scheduler runs somewhere. The only file that names Dask.
+
+The scheduler retries the tasks of workers that die, and hands what is shared to each worker that joins, also late.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from importlib import metadata
+from threading import Event, Thread
+from time import monotonic
+from typing import Any, TypeVar
+from uuid import uuid4
+
+from distributed import Client, KilledWorker, WorkerPlugin
+from distributed.client import FutureCancelledError
+
+from napari_ctc import __version__
+from napari_ctc.apply.workers import Shared, TaskLost, cannot_see, hold, let_go, not_seen, perform, use_threads
+from napari_ctc.errors import PlaceError
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+CONNECT = 10.0  # seconds to reach the scheduler, and then for its first worker
+ANSWER = 60.0  # seconds for all workers to answer a question before the work begins
+PATIENCE = 600.0  # seconds without any worker until the job is ended
+LOOK = 1.0  # seconds between two looks at the workers
+FAREWELL = 0.7  # seconds to say goodbye
+
+
+class Cluster:
+    """Runs tasks on the workers of a Dask scheduler.
+
+    Parameters
+    ----------
+    address : str
+    shared : Shared
+        Handed to each worker once, by the scheduler, when it joins.
+
+    Raises
+    ------
+    PlaceError
+        If the scheduler does not answer or has no workers, or a worker lacks napari-ctc or cannot see the images.
+    """
+
+    def __init__(self, address: str, shared: Shared) -> None:
+        self._address, self._shared = address, shared
+        self._name = f"napari-ctc {shared.digest[:8]} {uuid4().hex[:8]}"
+        self._ended = Event()
+        self._told = False
+        try:
+            self._client = Client(address, timeout=CONNECT, set_as_default=False, name="napari-ctc")
+        except (OSError, ValueError) as problem:
+            raise PlaceError(
+                f"No Dask scheduler answers at {address}. Start one with 'dask scheduler', and give the address "
+                f"that it prints ({problem})."
+            ) from problem
+        try:
+            self.slots = self._first_workers()
+            self._check_workers()
+            self._client.register_plugin(_Holds(shared), self._name)
+        except BaseException:
+            self.close()
+            raise
+        self._executor = self._client.get_executor(pure=False)
+        self._seen = monotonic()
+        Thread(target=self._watch, name="napari-ctc watch", daemon=True).start()
+
+    def submit(self, function: Callable[[Any, T], R], task: T) -> Future[R]:
+        """Take a task."""
+        answer: Future[R] = Future()
+        asked = self._executor.submit(_perform, function, self._shared.digest, task)
+        asked.add_done_callback(lambda done: self._pass_on(done, answer))
+        return answer
+
+    def look(self) -> str:
+        """Tell once that no worker is there; raises when the scheduler is gone, or workers do not come back."""
+        if self._client.status != "running":
+            raise self._vanished()
+        if self.slots:
+            self._told = False
+            return ""
+        if monotonic() - self._seen > PATIENCE:
+            raise PlaceError(
+                f"The scheduler at {self._address} has had no worker for {PATIENCE / 60:.0f} minutes. Start "
+                f"workers with 'dask worker {self._address}', and then the same job again."
+            )
+        if self._told:
+            return ""
+        self._told = True
+        return f"The scheduler at {self._address} has no worker left; waiting for one to come back."
+
+    def close(self) -> None:
+        """Cancel what is not done, and say goodbye without waiting long."""
+        self._ended.set()
+        farewell = Thread(target=self._farewell, name="napari-ctc farewell", daemon=True)
+        farewell.start()
+        farewell.join(FAREWELL)
+
+    # ---------------------------------------------------------------------------------- before the work
+
+    def _first_workers(self) -> int:
+        with suppress(TimeoutError):
+            self._client.wait_for_workers(1, timeout=CONNECT)
+        slots: int = sum(self._client.nthreads().values())
+        if slots:
+            return slots
+        raise PlaceError(
+            f"The scheduler at {self._address} has no workers. Start some with 'dask worker {self._address}' on "
+            f"the machines that are to compute."
+        )
+
+    def _check_workers(self) -> None:
+        """Refuse workers that lack napari-ctc, or do not see the images."""
+        for worker, version in self._ask(metadata.version, "napari-ctc").items():
+            if version != __version__:
+                has = "is not installed" if isinstance(version, Exception) else f"is version {version}"
+                raise PlaceError(
+                    f"On the worker {worker}, napari-ctc {has}; here it is {__version__}. Install the same "
+                    f"version for all workers: pip install 'napari-ctc[cluster]=={__version__}'"
+                )
+        for worker, unseen in self._ask(not_seen, self._shared.paths).items():
+            if unseen:
+                raise PlaceError(cannot_see(worker, unseen))
+
+    def _ask(self, function: Callable[..., Any], *args: Any) -> dict[str, Any]:
+        """Ask every worker a question; an exception of a worker is its answer."""
+        try:
+            answers: dict[str, Any] = self._client.sync(
+                self._client.run, function, *args, on_error="return", callback_timeout=ANSWER
+            )
+        except TimeoutError:
+            raise PlaceError(
+                f"The workers of {self._address} did not all answer within {ANSWER:.0f} seconds. Look whether one "
+                f"of them hangs."
+            ) from None
+        return answers
+
+    # ---------------------------------------------------------------------------------------- meanwhile
+
+    def _watch(self) -> None:
+        """Count the workers now and then, in a thread: a scheduler that hangs must not hold up the job."""
+        while not self._ended.wait(LOOK):
+            with suppress(Exception):  # a scheduler that is gone is noticed by `look`
+                self.slots = sum(self._client.nthreads().values())
+                if self.slots:
+                    self._seen = monotonic()
+
+    def _pass_on(self, asked: Future[R], answer: Future[R]) -> None:
+        if asked.cancelled():
+            answer.set_exception(self._vanished())
+            return
+        problem = asked.exception()
+        if problem is None:
+            answer.set_result(asked.result())
+        elif isinstance(problem, KilledWorker):
+            answer.set_exception(
+                TaskLost(
+                    f"{problem.allowed_failures + 1} workers ended while they worked on it. A damaged file can do "
+                    f"this, or too little memory: look at the messages of the workers."
+                )
+            )
+        else:
+            answer.set_exception(self._vanished() if isinstance(problem, FutureCancelledError) else problem)
+
+    def _vanished(self) -> PlaceError:
+        return PlaceError(
+            f"The scheduler at {self._address} no longer answers. What is done is kept; start the scheduler and "
+            f"its workers, and then the same job again."
+        )
+
+    def _farewell(self) -> None:
+        with suppress(Exception):
+            if self._client.status == "running":
+                self._executor.shutdown(wait=False)
+                self._client.unregister_worker_plugin(self._name)
+        with suppress(Exception):
+            self._client.close(timeout=FAREWELL)
+
+
+class _Holds(WorkerPlugin):
+    """Brings what is shared to a worker, and takes it away."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+
+    def setup(self, worker: Any) -> None:
+        """Come to a worker."""
+        hold(self.shared)
+
+    def teardown(self, worker: Any) -> None:
+        """Leave it."""
+        let_go(self.shared.digest)
+
+
+def _perform(function: Callable[[Any, T], R], digest: str, task: T) -> R:
+    use_threads(1)  # Dask computes as many tasks at once as a worker has threads: one for each core
+    return perform(function, digest, task)

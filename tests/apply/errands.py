@@ -1,0 +1,60 @@
+"""Functions for workers to run in the tests of places: small, and some of them deadly."""
+
+import os
+import signal
+import time
+from pathlib import Path
+
+
+def as_text(data):
+    return data.decode()
+
+
+def refuse(data):
+    raise ValueError("these bytes are wrong")
+
+
+def square(shared, task):
+    return shared, task * task, os.getpid()
+
+
+def slowly(shared, task):
+    time.sleep(task)
+    return task
+
+
+def die_once(shared, task):
+    """End this process the first time that a task is tried; `shared` is a folder for the marks of it."""
+    number, deadly = task
+    mark = Path(shared) / f"{number}"
+    if deadly and not mark.exists():
+        mark.write_text(str(os.getpid()))
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number
+
+
+def die_always(shared, task):
+    if task == 2:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return task
+
+
+def fail(shared, task):
+    raise KeyError(f"no {task}")
+
+
+def threads(shared, task):
+    import torch
+
+    return torch.get_num_threads()
+
+
+def not_sent(shared, task):
+    return lambda: task
+
+
+def held(shared, task):
+    """How many jobs have shared something with this worker and not ended."""
+    from napari_ctc.apply import workers
+
+    return len(workers._held)

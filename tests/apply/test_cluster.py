@@ -1,0 +1,108 @@
+"""Work on a real Dask scheduler with real workers, some of which are killed."""
+
+import sys
+import time
+
+import errands
+import pytest
+
+from clusters import LocalCluster
+from napari_ctc.apply.executors import Done, Lost, Place, execute
+from napari_ctc.apply.workers import Shared
+from napari_ctc.errors import PlaceError
+from napari_ctc.events import Said
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="the tests' workers are killed by POSIX signals")
+
+
+def outcomes(cluster, function, tasks, shared=None):
+    shared = shared or Shared(b"told once", errands.as_text)
+    return [
+        one
+        for one in execute(Place.parse(cluster.address), function, tasks, shared)
+        if isinstance(one, (Done, Lost))
+    ]
+
+
+def test_a_cluster_answers_in_order_although_workers_are_killed_meanwhile(cluster, tmp_path):
+    tasks = [(number, number in (3, 9)) for number in range(20)]
+    found = outcomes(cluster, errands.die_once, tasks, Shared(str(tmp_path).encode(), errands.as_text))
+    assert found == [Done(number, number) for number in range(20)]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "9"]
+
+
+def test_a_task_that_kills_every_worker_is_given_up_and_the_others_are_done(cluster):
+    found = outcomes(cluster, errands.die_always, range(5))
+    assert [one.value for one in found if isinstance(one, Done)] == [0, 1, 3, 4]
+    (lost,) = (one for one in found if isinstance(one, Lost))
+    assert lost.number == 2
+    assert "2 workers ended while they worked on it" in lost.reason
+
+
+def test_giving_up_takes_less_than_a_second_and_takes_back_what_was_shared(cluster):
+    running = execute(Place.parse(cluster.address), errands.slowly, [3] * 6, Shared(b"", errands.as_text))
+    for _ in range(10):
+        next(running)
+    start = time.perf_counter()
+    running.close()
+    assert time.perf_counter() - start < 1
+    assert outcomes(cluster, errands.held, [0])[0].value == 1
+
+
+def test_what_a_task_raises_is_raised_here(cluster):
+    with pytest.raises(KeyError, match="no 7"):
+        outcomes(cluster, errands.fail, [7])
+
+
+def test_a_worker_that_does_not_see_the_images_is_named_with_their_path(cluster):
+    shared = Shared(b"", errands.as_text, ("/lab/slides",))
+    with pytest.raises(PlaceError, match=r"The worker tcp://127\.0\.0\.1:\d+ does not see /lab/slides"):
+        outcomes(cluster, errands.square, [1], shared)
+
+
+def test_a_worker_of_another_version_is_named_with_both(cluster, tmp_path):
+    info = tmp_path / "napari_ctc-0.0.7.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: napari-ctc\nVersion: 0.0.7\n")
+    with (
+        cluster.another_worker(tmp_path),
+        pytest.raises(PlaceError, match=r"napari-ctc is version 0\.0\.7; here it is"),
+    ):
+        outcomes(cluster, errands.square, [1])
+
+
+def test_a_scheduler_that_is_not_there_is_a_sentence(monkeypatch):
+    from napari_ctc.apply import cluster
+
+    monkeypatch.setattr(cluster, "CONNECT", 0.5)
+    with pytest.raises(PlaceError, match=r"No Dask scheduler answers at tcp://127\.0\.0\.1:9"):
+        list(execute(Place.parse("tcp://127.0.0.1:9"), errands.square, [1], Shared(b"", errands.as_text)))
+
+
+def test_a_scheduler_without_workers_and_one_that_vanishes_are_sentences(tmp_path, monkeypatch):
+    from napari_ctc.apply import cluster
+
+    monkeypatch.setattr(cluster, "CONNECT", 2)
+    own = LocalCluster(tmp_path, workers=0, nanny=False)
+    own.wait(0)
+    try:
+        with pytest.raises(PlaceError, match=r"has no workers\. Start some with 'dask worker tcp://"):
+            outcomes(own, errands.square, [1])
+        worker = own.add_worker()
+        own.wait(1)
+        done, said = [], []
+        running = execute(Place.parse(own.address), errands.slowly, [0, 0.1, 60], Shared(b"", errands.as_text))
+        with pytest.raises(PlaceError, match=r"no longer answers\. What is done is kept"):
+            for one in running:
+                if isinstance(one, Done):
+                    done.append(one.value)
+                    if len(done) == 2:
+                        worker.kill()
+                elif isinstance(one, Said):
+                    said.append(one.text)
+                    own.scheduler.kill()
+        assert done == [0, 0.1]
+        assert len(said) == 1
+        assert "no worker left" in said[0]
+    finally:
+        own.end()
