@@ -11,6 +11,9 @@ _SETTINGS = tempfile.TemporaryDirectory(prefix="napari-ctc-tests-", ignore_clean
 os.environ["NAPARI_CONFIG"] = str(Path(_SETTINGS.name) / "settings.yaml")
 os.environ["NAPARI_CTC_CACHE"] = str(Path(_SETTINGS.name) / "cache")
 
+# Before torch is imported: tiny specimens gain nothing from threads, which wait for each other on a busy machine.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest  # noqa: E402
 
 from napari_ctc.data.drawn import CHANNELS, write_drawn  # noqa: E402

@@ -6,7 +6,6 @@ import json
 
 import numpy as np
 import pytest
-import torch
 from scipy.stats import binom
 
 from napari_ctc.apply import crossval
@@ -22,14 +21,6 @@ from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 
 QUICK = TrainSettings(epochs=1, device="cpu", precision="float32", augment=False, batch_size=4)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def write_specimens(folder, count=24, classes=("a", "b"), side=16, sources=6) -> Manifest:

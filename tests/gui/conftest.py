@@ -1,11 +1,26 @@
 """What the tests of windows share."""
 
+import gc
+
 import pytest
 
 from napari_ctc.data.drawn import CHANNELS, write_drawn
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.events import run
 from napari_ctc.settings import TrainSettings
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _old_objects_left_alone():
+    """Keep the garbage collector to what the tests make.
+
+    napari collects in full for each layer that it removes and each viewer that it closes, and looks through a
+    million objects of torch and the like each time: half a second that no test is about.
+    """
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(scope="module")
