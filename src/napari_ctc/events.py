@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
 
+    from napari_ctc.data.calls import Calls
     from napari_ctc.score.metrics import Scores
 
 R = TypeVar("R")
@@ -132,6 +133,22 @@ class EpochDone(Event):
     scores: Scores
     kept: bool
     seconds_left: float = float("nan")
+
+
+@dataclass(frozen=True, kw_only=True)
+class HeldOut(Event):
+    """What the classifier that a run ended with calls the validation specimens.
+
+    Parameters
+    ----------
+    scores : Scores
+        As the classifier's own figures have them.
+    calls : Calls
+        The specimens behind the counts; the classifier itself names none.
+    """
+
+    scores: Scores
+    calls: Calls = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,7 +16,7 @@ from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions
 from napari_ctc.gui.exported import predictions_of
 from napari_ctc.gui.predicted_filter import AT_ODDS, LABELLED, NOT_PREDICTED, UNLABELLED, UNSURE, Filter
-from napari_ctc.gui.predicted_model import LABEL, NAME, PREDICTED, PROBABILITY, STATUS, PredictedModel
+from napari_ctc.gui.predicted_model import LABEL, NAME, PREDICTED, PROBABILITY, SOURCE, STATUS, PredictedModel
 from napari_ctc.gui.predicted_table import PredictedView
 from napari_ctc.gui.rows import Status
 from napari_ctc.gui.session import session_of
@@ -545,8 +545,8 @@ def test_the_filter_tells_labelled_unlabelled_and_unsure_apart(large):
     assert len(model.indices) == len(large) - 4
 
 
-def test_a_person_chooses_labels_to_see(viewer, dock, drawn_folder, qtbot):
-    open_folder(viewer, drawn_folder)
+def test_a_person_chooses_labels_and_sources_to_see(viewer, dock, own_folder, qtbot):
+    open_folder(viewer, own_folder)
     labels = dock.findChild(QComboBox, "filterLabel")
     labels.setCurrentIndex(labels.findText("label: tumour cell"))
     assert set(cells(dock, LABEL)) == {"tumour cell"}
@@ -554,3 +554,16 @@ def test_a_person_chooses_labels_to_see(viewer, dock, drawn_folder, qtbot):
     assert dock.model.rowCount() == 0  # the folder came with labels
     labels.setCurrentIndex(0)
     assert dock.model.rowCount() == 60
+    sources = dock.findChild(QComboBox, "filterSource")
+    assert sources.isVisibleTo(dock)
+    offered = [sources.itemText(place) for place in range(sources.count())]
+    assert offered == ["any source", *sorted(set(dock.session.rows.source))]
+    sources.setCurrentIndex(2)
+    assert set(cells(dock, SOURCE)) == {offered[2]}
+    table = own_folder / "manifest.csv"
+    lines = [line.split(",")[:2] for line in table.read_text().splitlines()]
+    table.write_text("\n".join(",".join(line) for line in lines))
+    viewer.layers.clear()
+    viewer.open(str(table), plugin="napari-ctc")  # now without a source
+    assert dock.model.rowCount() == 60
+    assert not sources.isVisibleTo(dock)

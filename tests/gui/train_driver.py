@@ -6,7 +6,7 @@ from qtpy.QtWidgets import QPushButton, QWidget
 from napari_ctc.gui import train_setup
 from napari_ctc.gui.session import session_of
 
-TIME = 60_000
+TIME = 240_000
 
 
 class TrainDriver:

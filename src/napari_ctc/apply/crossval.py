@@ -55,6 +55,7 @@ class _Fold:
 class _Plan:
     folds: tuple[_Fold, ...]
     notes: tuple[str, ...]
+    digests: tuple[str, ...]  # of each labelled specimen; empty where it cannot be read
 
 
 def cross_validate(
@@ -136,7 +137,7 @@ def cross_validate(
     if not ended:
         raise StoppedEarlyError(TOO_EARLY) if stopped else failed[0]
     failures = tuple(str(problem) for problem in failed)
-    found = replace(assembled(ended, used, len(plan.folds), plan.notes, stopped), failures=failures)
+    found = replace(assembled(ended, used, plan.digests, len(plan.folds), plan.notes, stopped), failures=failures)
     if out is not None:
         if len(found.folds) < found.planned and out.exists():
             out = beside(out)
@@ -195,7 +196,7 @@ def _planned(used: Manifest, settings: TrainSettings, n: int, whole: Whole) -> J
         fold = _Fold(held, training.rows(inner.train), training.rows(inner.validation))
         check_settings(fold.training, settings, fold.validation)  # all folds, before the first is trained
         planned.append(fold)
-    return _Plan(tuple(_with_unreadable(planned, readable, len(used))), tuple(notes))
+    return _Plan(tuple(_with_unreadable(planned, readable, len(used))), tuple(notes), tuple(digests.tolist()))
 
 
 def _with_unreadable(planned: list[_Fold], readable: Rows, total: int) -> Iterator[_Fold]:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
+from napari_ctc.data.calls import Calls
 from napari_ctc.data.files import write_whole
 from napari_ctc.data.predictions import Predictions, columns, typed
 from napari_ctc.score.metrics import Scores, score
@@ -60,6 +62,8 @@ class CrossValidation:
         Whether a person stopped it before the last fold.
     failures : tuple of str
         Why the training of a fold failed; its specimens have no row.
+    calls : Calls or None
+        The specimens behind the counts of `scores`.
     """
 
     scores: Scores
@@ -69,6 +73,7 @@ class CrossValidation:
     notes: tuple[str, ...] = ()
     stopped: bool = False
     failures: tuple[str, ...] = ()
+    calls: Calls | None = None
 
     @property
     def spread(self) -> tuple[float, float]:
@@ -106,16 +111,25 @@ class CrossValidation:
 
 def scored(table: pd.DataFrame, classes: Sequence[str]) -> Scores:
     """Compare a table of predictions with what a person said in it."""
-    judged = table[(table["error"] == "") & (table["label"] != "")]
+    judged = table[_judged(table)]
     places = {name: place for place, name in enumerate(classes)}
     truth, predicted = (judged[name].map(places).to_numpy(np.int64) for name in ("label", "predicted"))
     return score(truth, predicted, classes)
 
 
+def _judged(table: pd.DataFrame) -> NDArray[np.bool_]:
+    return ((table["error"] == "") & (table["label"] != "")).to_numpy(bool)
+
+
 def assembled(
-    ended: Sequence[FoldResult], manifest: Manifest, planned: int, notes: Sequence[str], stopped: bool
+    ended: Sequence[FoldResult],
+    manifest: Manifest,
+    digests: Sequence[str],
+    planned: int,
+    notes: Sequence[str],
+    stopped: bool,
 ) -> CrossValidation:
-    """Put the folds that ended together, rows in the order of the manifest."""
+    """Put the folds that ended together, rows in the order of the manifest; a digest for each of its specimens."""
     classes = manifest.classes
     tables = []
     for one in ended:
@@ -124,8 +138,15 @@ def assembled(
         unknown = [f"p_{name}" for name in classes if name not in one.predictions.classes]
         zero = np.where(table["error"] == "", 0.0, np.nan)
         tables.append(table.assign(**dict.fromkeys(unknown, zero)))
-    order = np.argsort(np.concatenate([one.held for one in ended]))
+    held = np.concatenate([one.held for one in ended])
+    order = np.argsort(held)
     table = typed(pd.concat(tables, ignore_index=True)[columns(classes)].iloc[order], classes)
     predictions = Predictions(table, manifest.root, classes, stopped)
     scores = tuple(one.scores for one in ended)
-    return CrossValidation(scored(table, classes), scores, predictions, planned, tuple(notes), stopped)
+    judged = np.flatnonzero(_judged(table))
+    rows = held[order][judged]
+    called = tuple(table["predicted"].iloc[judged])
+    calls = Calls(manifest.rows(rows), called, tuple(digests[row] for row in rows.tolist()))
+    return CrossValidation(
+        scored(table, classes), scores, predictions, planned, tuple(notes), stopped, calls=calls
+    )

@@ -145,7 +145,8 @@ class OpenSpecimens:
         table = table.assign(label=names, by=self.rows.author[wanted]).astype("str")
         axes = {self._stacks[place].manifest.layout.axis for place in np.unique(owner)}
         layout = layout if len(axes) == 1 else Layout(layout.channels, "auto")
-        return Manifest(table, used[0].manifest.root, layout, notes)
+        file = used[0].manifest.file if len(used) == 1 else None
+        return Manifest(table, used[0].manifest.root, layout, notes, file)
 
     def labelled(self) -> Manifest:
         """Return the manifest of the open specimens that have a label, each file once."""

@@ -29,12 +29,14 @@ from qtpy.QtWidgets import (
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import CTCError
-from napari_ctc.gui.layers import PLUGIN, preferred_layout, preferred_names, set_preferences, watch
+from napari_ctc.gui.layers import PLUGIN, add_stack, preferred_layout, preferred_names, set_preferences, watch
 from napari_ctc.settings import ChannelAxis
 
 if TYPE_CHECKING:
     from napari.layers import Layer
     from napari.viewer import Viewer
+
+    from napari_ctc.data.manifest import Manifest
 
 _SPECIMENS = f"Specimens ({' '.join(f'*{suffix}' for suffix in READERS)})"
 _TABLES = "Tables of specimens (*.csv)"
@@ -49,6 +51,13 @@ def open_paths(viewer: Viewer, path: str | Path | Sequence[str | Path]) -> list[
     watch(viewer)
     with _waiting(), _shown():
         return viewer.open([*path] if several else path, stack=several, plugin=PLUGIN)
+    return []
+
+
+def open_manifest(viewer: Viewer, manifest: Manifest, channel_names: Sequence[str] | None = None) -> list[Layer]:
+    """Open specimens that a table in memory names; what is wrong with them is shown."""
+    with _waiting(), _shown():
+        return add_stack(viewer, manifest, channel_names)
     return []
 
 

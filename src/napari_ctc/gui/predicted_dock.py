@@ -5,6 +5,7 @@ The table is in `predicted_table`, the work behind it in `background`, exports i
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from napari.settings import get_settings
@@ -32,6 +33,7 @@ from napari_ctc.gui.opening import OpenButtons
 from napari_ctc.gui.predicted_details import Details
 from napari_ctc.gui.predicted_export import ExportMenu
 from napari_ctc.gui.predicted_filters import FilterBoxes
+from napari_ctc.gui.predicted_held_out import HeldOutRow
 from napari_ctc.gui.predicted_model import PredictedModel
 from napari_ctc.gui.predicted_queue import QueueRow
 from napari_ctc.gui.predicted_strip import ClassStrip
@@ -43,6 +45,7 @@ if TYPE_CHECKING:
     from qtpy.QtGui import QCloseEvent, QHideEvent, QShowEvent
 
     from napari_ctc.data.predictions import Predictions
+    from napari_ctc.gui.held_out import Cell
 
 HEIGHT = 300  # pixels
 _ROOMY = 900  # pixels of screen: with all docks, napari's window needs 805 then
@@ -94,12 +97,16 @@ class PredictedDock(QWidget):
         self.table.specimen_chosen.connect(self.session.go_to)
         self.model.rearranged.connect(self._follow_current)
         self.details = Details(self.session, self)
+        self.held_out = HeldOutRow(self._viewer, self.session, self)  # seen where nothing is open, too
+        self.held_out.changed.connect(self._filter)
+        self.held_out.found.connect(self._go_to_first)
         self._pages = QStackedWidget(self)
         self._pages.setObjectName("pages")
         self._pages.addWidget(self._build_invitation())
         self._pages.addWidget(self._build_content())
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 2)
+        layout.addWidget(self.held_out)
         layout.addWidget(self._pages, 1)  # more than the stretch that napari puts below
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
@@ -171,6 +178,7 @@ class PredictedDock(QWidget):
     def _specimens_changed(self) -> None:
         self._pages.setCurrentIndex(1 if len(self.session) else 0)
         self.model.reload()
+        self.filters.offer_sources(self.session.rows.source)
         self._classes_changed()
         self._current_changed(self.session.current)
 
@@ -235,7 +243,18 @@ class PredictedDock(QWidget):
     # ------------------------------------------------------------------------------------- what a person does
 
     def _filter(self) -> None:
-        self.model.set_filter(self.filters.chosen())
+        self.model.set_filter(replace(self.filters.chosen(), among=self.held_out.ids))
+
+    def show_held_out(self, cell: Cell) -> None:
+        """Show the specimens behind a count of a confusion matrix, and nothing but them."""
+        self.filters.clear()
+        self.held_out.show_cell(cell)
+
+    def _go_to_first(self) -> None:
+        """Go to the first specimen behind a count, ready for the keys."""
+        if len(self.model.indices):
+            self.session.go_to(int(self.model.indices[0]))
+        self.views.currentWidget().setFocus()
 
     def _show_details(self) -> None:
         self.details.show()
@@ -314,6 +333,7 @@ class PredictedDock(QWidget):
             (session.current_changed, self._current_changed),
         ):
             signal.disconnect(slot, missing_ok=True)
+        self.held_out.leave()
         self.keys.leave()
         self.queue.leave()
         self.labelling.leave()

@@ -37,12 +37,18 @@ class Filter:
     label : str
         What a person said: a class name, after ``class:``; or `ANY`, `LABELLED`, `UNLABELLED`, `UNSURE`. One that
         was called unsure is neither labelled nor not.
+    source : str
+        A slide, patient or run, after ``source:``, which alone means none; or `ANY`.
+    among : frozenset of int, optional
+        The ids of the specimens to choose from.
     """
 
     text: str = ""
     predicted: str = ANY
     least: float = 0.0
     label: str = ANY
+    source: str = ANY
+    among: frozenset[int] | None = None
 
     @property
     def by_prediction(self) -> bool:
@@ -83,6 +89,10 @@ class Filter:
             passing &= rows.label == _code(self.label, classes)
         if self.least > 0:
             passing &= (predicted != NOT_KNOWN) & (shown.probability >= np.float32(self.least))
+        if self.source != ANY:
+            passing &= rows.source == self.source.removeprefix("source:")
+        if self.among is not None:
+            passing &= np.isin(rows.ids, np.fromiter(self.among, np.int64, len(self.among)))
         if text := self.text.casefold():
             passing &= np.fromiter(
                 (

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QComboBox, QDoubleSpinBox, QHBoxLayout, QLineEdit, QWidget
 
@@ -16,10 +18,14 @@ from napari_ctc.gui.predicted_filter import (
     UNSURE,
     Filter,
 )
+from napari_ctc.gui.predicted_order import natural_ranks
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 class FilterBoxes(QWidget):
-    """Text, predicted class, label and least probability; what passes all of them is shown."""
+    """Text, predicted class, label, source and least probability; what passes all of them is shown."""
 
     changed = Signal()
 
@@ -30,24 +36,32 @@ class FilterBoxes(QWidget):
         self.text.setPlaceholderText("filter by name or source")
         self.text.setToolTip("Show only specimens whose name or source contains this")
         self.text.setClearButtonEnabled(True)
-        self.text.setMinimumWidth(180)
+        self.text.setMinimumWidth(110)
         self.predicted = self._box("filterClass", "Show only specimens predicted to be of this class")
         self.label = self._box(
             "filterLabel", "Show only specimens that a person gave this label, or none, or called unsure"
         )
+        self.source = self._box("filterSource", "Show only specimens of this slide, patient or run")
+        self.source.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+        self.source.setMinimumContentsLength(10)  # names of sources may be long
+        self.source.hide()
         self.least = QDoubleSpinBox(self)
         self.least.setObjectName("filterLeast")
         self.least.setRange(0.0, 1.0)
         self.least.setSingleStep(0.05)
         self.least.setPrefix("probability ≥ ")
         self.least.setToolTip("Show only predictions of at least this probability; 0 shows all")
+        self.least.setMinimumWidth(
+            self.least.fontMetrics().horizontalAdvance("probability ≥ 0.00") + 56
+        )  # and ± signs
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
-        for box in (self.text, self.predicted, self.label, self.least):
+        for box in (self.text, self.predicted, self.label, self.source, self.least):
             row.addWidget(box)
         self.text.textChanged.connect(self.changed)
         self.predicted.currentIndexChanged.connect(self.changed)
         self.label.currentIndexChanged.connect(self.changed)
+        self.source.currentIndexChanged.connect(self.changed)
         self.least.valueChanged.connect(self.changed)
 
     def _box(self, name: str, tip: str) -> QComboBox:
@@ -67,6 +81,22 @@ class FilterBoxes(QWidget):
         _fill(self.label, [("any label", ANY), *labels, *kinds])
         self.changed.emit()
 
+    def offer_sources(self, sources: NDArray[np.object_]) -> None:
+        """Offer these sources, one of each specimen; the box is there only if one of them is known."""
+        names = np.array(list(dict.fromkeys(sources)), dtype=object)
+        named = names[names != ""]
+        named = named[np.argsort(natural_ranks(named), kind="stable")]
+        none = [("(no source)", "source:")] if len(named) < len(names) else []
+        _fill(self.source, [("any source", ANY), *((name, f"source:{name}") for name in named), *none])
+        self.source.setVisible(len(named) > 0)
+
+    def clear(self) -> None:
+        """Let everything pass."""
+        self.text.clear()
+        for box in (self.predicted, self.label, self.source):
+            box.setCurrentIndex(0)
+        self.least.setValue(0)
+
     def chosen(self) -> Filter:
         """Give what is chosen."""
         return Filter(
@@ -74,6 +104,7 @@ class FilterBoxes(QWidget):
             self.predicted.currentData() or ANY,
             self.least.value(),
             self.label.currentData() or ANY,
+            self.source.currentData() or ANY,
         )
 
 

@@ -14,7 +14,7 @@ from napari_ctc.events import EpochDone, Event, FoldDone, Said, Saved, StepDone
 from napari_ctc.gui import train_jobs as jobs
 from napari_ctc.gui.forms import keep_wheel_away
 from napari_ctc.gui.jobs import RunningJob, start
-from napari_ctc.gui.train_confusion import ConfusionTable
+from napari_ctc.gui.train_confusion import LEGEND, ConfusionTable
 from napari_ctc.gui.train_controls import MessageLine, RunControls, button, may_replace
 from napari_ctc.gui.train_parts import clock, wrapped
 
@@ -77,7 +77,7 @@ class CrossValidateBox(QWidget):
         self.controls = RunControls(self.begin, end, "crossval_")
         self.message = MessageLine("crossval_message")
         self.found = wrapped("crossval_found")
-        self.matrix = ConfusionTable()
+        self.matrix = ConfusionTable("confusion")
 
     def _lay_out(self) -> None:
         place = QHBoxLayout()
@@ -185,9 +185,8 @@ class CrossValidateBox(QWidget):
         told = f"{ended}: {len(found.predictions):,} specimens, each called by a classifier that never saw it."
         self.message.say(" ".join([told + self._saved, *found.failures]), wrong=bool(found.failures))
         notes = [f"{found.predictions.failed:,} could not be read."] if found.predictions.failed else []
-        legend = "Rows are what a person said, columns what it was called:"
-        self.found.setText("\n".join([*found.sentences(), *notes, *found.notes, legend]))
-        self.matrix.show_scores(found.scores)
+        self.found.setText("\n".join([*found.sentences(), *notes, *found.notes, LEGEND]))
+        self.matrix.show_scores(found.scores, found.calls)
 
     def _show_error(self, error: Exception) -> None:
         self.message.say(str(error) if isinstance(error, CTCError) else f"Something went wrong: {error!r}.", True)

@@ -28,6 +28,8 @@ from napari_ctc.gui.train_setup import TrainSetup
 if TYPE_CHECKING:
     import napari.viewer
 
+    from napari_ctc.gui.held_out import Cell
+
 _WIDTH = 400  # pixels that the dock asks for
 _LEAST_HEIGHT = 220  # pixels, so that a neighbour in the same column leaves it some
 
@@ -86,6 +88,8 @@ class TrainDock(QWidget):
         self.run.busy.connect(self._hold)
         self.run.first_epoch.connect(self._show_curves)
         self.crossval.busy.connect(self._hold)
+        for matrix in (self.run.matrix, self.crossval.matrix):
+            matrix.opened.connect(self._show_held_out)
         self.classifier.load_asked.connect(self._load)
         self.classifier.save_asked.connect(self._save)
         self._session.specimens_changed.connect(self._follow_specimens)
@@ -157,6 +161,13 @@ class TrainDock(QWidget):
     def _show_classifier(self, _classifier: Any = None) -> None:
         self.classifier.show_classifier(self._session.classifier, self._session.classifier_path)
         self.setup.advanced.show_classifier(self._session.classifier)
+
+    def _show_held_out(self, cell: Cell) -> None:
+        """Show the specimens behind a count in the dock below."""
+        dock, widget = self._viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")
+        dock.show()
+        dock.raise_()
+        widget.show_held_out(cell)
 
     # ---------------------------------------------------------------------------------------- its looks
 

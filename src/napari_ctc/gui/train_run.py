@@ -9,11 +9,12 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_ctc.errors import CTCError
-from napari_ctc.events import EpochDone, Event, Planned, Said, Saved, Skipped, StepDone
+from napari_ctc.events import EpochDone, Event, HeldOut, Planned, Said, Saved, Skipped, StepDone
 from napari_ctc.gui import train_jobs as jobs
 from napari_ctc.gui.jobs import RunningJob, start
+from napari_ctc.gui.train_confusion import LEGEND, ConfusionTable
 from napari_ctc.gui.train_controls import MessageLine, RunControls, button, may_replace
-from napari_ctc.gui.train_parts import clock
+from napari_ctc.gui.train_parts import clock, wrapped
 from napari_ctc.gui.train_plots import TrainCurves
 
 if TYPE_CHECKING:
@@ -61,10 +62,13 @@ class TrainRun(QWidget):
         self.message = MessageLine("message")
         self.curves = TrainCurves()
         self.curves.hide()
+        self.legend = wrapped("held_out_legend")
+        self.legend.hide()
+        self.matrix = ConfusionTable("held_out_confusion")
         column = QVBoxLayout(self)
         column.setContentsMargins(0, 0, 0, 0)
         column.setSpacing(6)
-        for part in (self.controls, self.message, self.curves):
+        for part in (self.controls, self.message, self.curves, self.legend, self.matrix):
             column.addWidget(part)
         self.train.clicked.connect(self._begin)
         self.resume.clicked.connect(self._go_on)
@@ -128,6 +132,7 @@ class TrainRun(QWidget):
         self._got = False
         self.last_epoch = 0
         self._skipped.clear()
+        self._show_held_out(None)
         self._run = start(
             job,
             parent=self,
@@ -162,6 +167,8 @@ class TrainRun(QWidget):
             self.message.say(event.text, wrong=event.warning)
         elif isinstance(event, Skipped):
             self._skipped.append(event.reason)
+        elif isinstance(event, HeldOut):
+            self._show_held_out(event)
         elif isinstance(event, Saved):
             self._out = event.path  # beside the file that was asked for, if an older one stood there at a stop
             self.message.say(f"Saved {event.path}.")
@@ -177,6 +184,14 @@ class TrainRun(QWidget):
                 f"Epoch {event.epoch}: balanced accuracy {event.scores.balanced_accuracy:.2f} on the specimens "
                 f"held out."
             )
+
+    def _show_held_out(self, found: HeldOut | None) -> None:
+        """Show what the specimens held out were called in the end."""
+        for part in (self.legend, self.matrix):
+            part.setVisible(found is not None)
+        if found is not None:
+            self.legend.setText(f"Held out from this training: {len(found.calls):,}. {LEGEND}")
+            self.matrix.show_scores(found.scores, found.calls)
 
     def _take(self, classifier: Any) -> None:
         """Make what a run returned the classifier in use; a run without a result changes nothing."""

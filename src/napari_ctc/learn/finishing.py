@@ -10,8 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 import numpy as np
 import torch
 
+from napari_ctc.data.calls import Calls
 from napari_ctc.errors import Stopped, TrainingError
-from napari_ctc.events import Job
+from napari_ctc.events import HeldOut, Job
 from napari_ctc.learn.agreement import compare
 from napari_ctc.learn.card import Scaling
 from napari_ctc.learn.classifier import Classifier
@@ -26,10 +27,16 @@ HELD_OUT = "validation specimens"
 CHOSE = "validation specimens, which chose the epoch"
 
 
-def finished(run: Run, start: Classifier | None = None) -> Classifier:
+def finished(run: Run, start: Classifier | None = None) -> tuple[Classifier, HeldOut]:
     """Make the classifier of the epoch that was kept, and fit its temperature.
 
     Its figures are of the validation specimens, each read with a temperature that it had no part in choosing.
+
+    Returns
+    -------
+    Classifier
+    HeldOut
+        The same figures, with the specimens behind them, which a classifier does not name.
 
     Raises
     ------
@@ -46,14 +53,16 @@ def finished(run: Run, start: Classifier | None = None) -> Classifier:
     raw, truth = run.kept_raw[read], data.truth[data.validation][read]
     calibration = calibrate(raw, truth, run.prior, classes)
     log_p = log_posterior(raw, run.prior, run.shown, calibration.apart[:, None])
-    scores = score(truth, called(log_p, run.shown, run.settings.decision), classes)
+    codes = called(log_p, run.shown, run.settings.decision)
+    scores = score(truth, codes, classes)
+    held_out = HeldOut(scores=scores, calls=_calls(run, np.flatnonzero(read).tolist(), codes.tolist()))
     in_memory_format(run.network, torch.contiguous_format)
     run.network.load_state_dict(run.kept_weights)
     counts = {
         part: dict(zip(classes, np.bincount(data.truth[rows], minlength=len(classes)).tolist(), strict=True))
         for part, rows in (("training", data.training), ("validation", data.validation))
     }
-    return Classifier(
+    classifier = Classifier(
         network_module=run.network,
         classes=classes,
         channels=run.channels,
@@ -83,6 +92,15 @@ def finished(run: Run, start: Classifier | None = None) -> Classifier:
         stopped=run.stopped,
         computed_in=str(run.way),
     )
+    return classifier, held_out
+
+
+def _calls(run: Run, read: list[int], codes: list[int]) -> Calls:
+    """Put the names back on what was called of the validation specimens that could be read."""
+    rows = run.data.validation[read] - len(run.deal.training)  # the pool begins with the training specimens
+    digests = run.data.held_digests
+    names = tuple(run.deal.classes[code] for code in codes)
+    return Calls(run.deal.validation.rows(rows), names, tuple(digests[place] for place in read))
 
 
 def with_agreement(run: Run, classifier: Classifier) -> Job[Classifier]:

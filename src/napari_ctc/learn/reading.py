@@ -44,6 +44,8 @@ class Data:
     canvas : Canvas
     digests : tuple of str, sorted
         Of the training specimens.
+    held_digests : tuple of str
+        Of the validation specimens, in the order of `validation`.
     constant : tuple of int
         Channels with the same value in every training specimen.
     """
@@ -55,6 +57,7 @@ class Data:
     validation: Rows
     canvas: Canvas
     digests: tuple[str, ...]
+    held_digests: tuple[str, ...]
     constant: tuple[int, ...]
 
 
@@ -120,6 +123,7 @@ def read_data(
         validation=np.flatnonzero(good & ~is_training),
         canvas=canvas,
         digests=tuple(sorted(digests[place] for place in np.flatnonzero(good & is_training).tolist())),
+        held_digests=tuple(digests[place] for place in np.flatnonzero(good & ~is_training).tolist()),
         constant=constant,
     )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +20,7 @@ from torch import Tensor
 from napari_ctc.data.files import beside, check_writable, checkpoint_path
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SettingsError, Stopped, StoppedEarlyError, TrainingError
-from napari_ctc.events import EpochDone, Event, Job, Said, Saved, Skipped
+from napari_ctc.events import EpochDone, Event, HeldOut, Job, Said, Saved, Skipped
 from napari_ctc.learn.augment import draw_changes
 from napari_ctc.learn.batches import Batch, ahead
 from napari_ctc.learn.checkpoints import Keeper, State, read_state, restore
@@ -88,7 +89,7 @@ def train(
 
     Yields
     ------
-    Said, Planned, Skipped, StepDone, EpochDone, Saved
+    Said, Planned, Skipped, StepDone, EpochDone, HeldOut, Saved
 
     Returns
     -------
@@ -133,7 +134,7 @@ def train(
             yield from run.choose_way()
     except Stopped:
         raise StoppedEarlyError(TOO_EARLY) from None
-    classifier = yield from _fit(run, keeper, start)
+    classifier, held_out = yield from _fit(run, keeper, start)
     if out is not None:
         if classifier.stopped and out.exists():
             out = beside(out)
@@ -146,6 +147,8 @@ def train(
     worth = sentence(classifier.calibrated, classifier.temperature, classifier.metrics["calibration"])
     with suppress(Stopped):  # asked for after the end: there is nothing left to stop
         yield Said(text=worth, done=run.total, total=run.total)
+    with suppress(Stopped):
+        yield replace(held_out, done=run.total, total=run.total)
     if out is not None:
         with suppress(Stopped):
             yield Saved(path=out)
@@ -187,7 +190,7 @@ def _checked_names(names: tuple[str, ...] | None, channels: int) -> tuple[str, .
 # ----------------------------------------------------------------------------------------- the epochs
 
 
-def _fit(run: Run, keeper: Keeper, start: Classifier | None) -> Job[Classifier]:
+def _fit(run: Run, keeper: Keeper, start: Classifier | None) -> Job[tuple[Classifier, HeldOut]]:
     """Run the epochs; a stop ends them early."""
     try:
         if not (run.continued or run.ended):
@@ -206,7 +209,8 @@ def _fit(run: Run, keeper: Keeper, start: Classifier | None) -> Job[Classifier]:
             raise StoppedEarlyError(TOO_EARLY) from None
     finally:
         run.release()
-    return (yield from with_agreement(run, finished(run, start)))
+    classifier, held_out = finished(run, start)
+    return (yield from with_agreement(run, classifier)), held_out
 
 
 def _epoch(run: Run) -> Job[float]:
