@@ -6,57 +6,30 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections import deque
-from collections.abc import Generator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, field
-from functools import lru_cache
-from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
-import torch
-from numpy.typing import NDArray
 
-from napari_ctc.data.files import beside, size_and_time
+from napari_ctc.apply.chunks import ChunkSettings, batches, classified
+from napari_ctc.apply.forward import Forward
+from napari_ctc.apply.forward import batch_size as batch_of
+from napari_ctc.apply.rows import rows_of
+from napari_ctc.data.files import beside
 from napari_ctc.data.manifest import Manifest, rebase
-from napari_ctc.data.predictions import WRITERS, Predictions, Writer, empty, typed
-from napari_ctc.errors import ClassifierError, PredictionsError, SettingsError, SpecimenError, Stopped
+from napari_ctc.data.predictions import WRITERS, Predictions, Writer, empty
+from napari_ctc.errors import ClassifierError, PredictionsError, SettingsError, Stopped
 from napari_ctc.events import Classified, Event, Job, Said, Saved, Skipped
-from napari_ctc.learn.batches import Canvas
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.devices import choose_device
 from napari_ctc.learn.trials import choose, compared, fastest, told
-from napari_ctc.learn.ways import Way, folded, folded_scores
-from napari_ctc.score.calibration import Reading
+from napari_ctc.learn.ways import Way
 from napari_ctc.settings import Decision, Device, Precision
 
-READERS_AT_ONCE = 4
-READ_AHEAD = 3  # batches; enough that the network never waits, few enough to keep memory flat
-
-
-@dataclass(frozen=True)
-class _Batch:
-    """Specimens of one batch as read: pixels of the readable ones, and facts or a reason for each."""
-
-    rows: range
-    pixels: NDArray[Any] | None  # (readable, native, native, C); None where nothing could be read
-    readable: NDArray[np.intp]  # places in `rows`
-    facts: list[tuple[int | None, str, str]] = field(repr=False)  # bytes, modified, sha256
-    reasons: list[str] = field(repr=False)
-
-
-@dataclass(frozen=True)
-class _Asked:
-    """A classifier, how its raw scores are read, and the same in words."""
-
-    classifier: Classifier
-    reading: Reading
-    described: dict[str, str]
+if TYPE_CHECKING:
+    import torch
 
 
 def classify(
@@ -113,8 +86,7 @@ def classify(
     SettingsError
         If the proportions do not fit the classes.
     """
-    how = (decision, proportions)
-    asked = _Asked(classifier, classifier.reading(*how), classifier.described(*how))
+    reading = classifier.reading(decision, proportions)
     manifest = inputs if isinstance(inputs, Manifest) else Manifest.open(inputs, classifier.layout)
     if manifest.layout.channels != classifier.channel_count:
         raise ClassifierError(
@@ -133,7 +105,16 @@ def classify(
             yield Said(text=f"Classifying {len(manifest):,} specimens on {target.type} {why}.")
             for note in manifest.notes:
                 yield Said(text=note, warning=True)
-            with closing(_batches(manifest, asked, target, way, batch_size)) as events:
+            settings = ChunkSettings(
+                str(manifest.root), manifest.layout, way, batch_size or batch_of(classifier), reading, target.type
+            )
+            constants = {
+                "classifier": classifier.digest,
+                "precision": way.precision,
+                **classifier.described(decision, proportions),
+            }
+            forward = Forward.of(classifier, way, target.type)
+            with closing(_events(manifest, forward, settings, constants)) as events:
                 for event in events:
                     if isinstance(event, Classified):
                         tables.append(event.rows)
@@ -192,115 +173,19 @@ def _writer(out: str | Path | None) -> Writer | None:
     return make(Path(out))
 
 
-def _batches(
-    manifest: Manifest, asked: _Asked, device: torch.device, way: Way, batch_size: int
-) -> Generator[Event]:
-    """Read ahead, compute, and yield events; a generator, so that closing it ends the threads."""
-    classifier = asked.classifier
-    size = batch_size or (4 if classifier.settings.network == "seed" else 32)
-    network = folded(classifier.network_module, way, device)
-    total, done = len(manifest), 0
-    spans = iter([range(start, min(start + size, total)) for start in range(0, total, size)])
-    pool = ThreadPoolExecutor(READERS_AT_ONCE, thread_name_prefix="napari-ctc read")
-    waiting = deque(pool.submit(_read, manifest, span, classifier.canvas) for span in islice(spans, READ_AHEAD))
-    try:
-        while waiting:
-            while not wait([waiting[0]], timeout=0.2).done:
+def _events(manifest: Manifest, forward: Forward, settings: ChunkSettings, constants: dict[str, str]) -> Job[None]:
+    """Classify, and say what came of each batch."""
+    classes, total, done = forward.classifier.classes, len(manifest), 0
+    paths = manifest.table["path"]
+    todo = ((span, paths.iloc[span.start : span.stop].tolist()) for span in batches(range(total), settings.batch))
+    with closing(classified(forward, settings, todo)) as found:
+        for one in found:
+            if one is None:
                 yield Event(done=done, total=total)
-            batch = waiting.popleft().result()
-            waiting.extend(pool.submit(_read, manifest, span, classifier.canvas) for span in islice(spans, 1))
-            for row, reason in zip(batch.rows, batch.reasons, strict=True):
-                if reason:
-                    yield Skipped(path=str(manifest.table["path"].iat[row]), reason=reason, done=done, total=total)
-            scores = _scores(network, batch.pixels, classifier, device, way)
-            done = batch.rows.stop
-            rows = _rows(manifest, batch, scores, asked, way.precision)
-            yield Classified(rows=rows, indices=tuple(batch.rows), done=done, total=total)
-    finally:
-        for future in waiting:
-            future.cancel()
-        pool.shutdown(wait=True)
-
-
-# --------------------------------------------------------------------------------------------- reading
-
-
-def _read(manifest: Manifest, rows: range, canvas: Canvas) -> _Batch:
-    pixels: list[NDArray[Any]] = []
-    readable: list[int] = []
-    facts: list[tuple[int | None, str, str]] = []
-    reasons: list[str] = []
-    for place, row in enumerate(rows):
-        path, _ = manifest.locate(row)
-        size: int | None = None
-        when = digest = reason = ""
-        try:
-            # Asked before the pixels are read: if the file changes meanwhile, the prediction shows as stale.
-            size, when = size_and_time(path)
-            specimen = manifest.specimen(row)
-            digest = _sha256(path, size, when)
-            pixels.append(canvas.fit(specimen))
-            readable.append(place)
-        except FileNotFoundError:
-            reason = f"{path.name} does not exist (looked in {path.parent})."
-        except (SpecimenError, OSError) as problem:
-            reason = str(problem)
-        facts.append((size, when, digest))
-        reasons.append(reason)
-    batch = canvas.batch(pixels) if pixels else None
-    return _Batch(rows, batch, np.array(readable, dtype=np.intp), facts, reasons)
-
-
-@lru_cache(maxsize=64)
-def _sha256(path: Path, size: int, modified: str) -> str:
-    """Digest a file. Cached, since the specimens of a stack share theirs."""
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# ------------------------------------------------------------------------------------------- computing
-
-
-@torch.inference_mode()
-def _scores(
-    network: torch.nn.Module,
-    pixels: NDArray[Any] | None,
-    classifier: Classifier,
-    device: torch.device,
-    way: Way,
-) -> NDArray[np.float32]:
-    if pixels is None:
-        return np.empty((0, len(classifier.classes)), np.float32)
-    scores = folded_scores(network, classifier.canvas.to_input(pixels, device), way)  # (B, classes)
-    return scores.cpu().numpy()
-
-
-def _rows(
-    manifest: Manifest, batch: _Batch, scores: NDArray[np.float32], asked: _Asked, precision: str
-) -> pd.DataFrame:
-    classifier = asked.classifier
-    probabilities, called = asked.reading(scores)
-    classes = np.array([*classifier.classes, ""], dtype=object)
-    every = np.full((len(batch.rows), len(classifier.classes)), np.nan, np.float32)
-    every[batch.readable] = probabilities
-    best = np.full(len(batch.rows), -1)
-    best[batch.readable] = called
-    source = manifest.table.iloc[batch.rows.start : batch.rows.stop]
-    sizes, times, digests = zip(*batch.facts, strict=True)
-    table = {
-        "path": source["path"].to_numpy(),
-        "source": source["source"].to_numpy(),
-        "predicted": classes[best],
-        "probability": np.where(best < 0, np.nan, every[np.arange(len(best)), best]),
-        **{f"p_{name}": every[:, place] for place, name in enumerate(classifier.classes)},
-        # What a classifier said is no label, whoever wrote it into a manifest.
-        "label": source["label"].mask(source["by"] == "classifier", "").to_numpy(),
-        "error": batch.reasons,
-        "classifier": classifier.digest,
-        "precision": precision,
-        "bytes": pd.array(list(sizes), dtype="Int64"),
-        "modified": times,
-        "sha256": digests,
-        **asked.described,
-    }
-    return typed(pd.DataFrame(table), classifier.classes)
+                continue
+            span, kept = one
+            rows = rows_of(kept, manifest.table.iloc[span.start : span.stop], classes, constants)
+            for row in rows[rows["error"] != ""].itertuples():
+                yield Skipped(path=str(row.path), reason=str(row.error), done=done, total=total)
+            done = span.stop
+            yield Classified(rows=rows, indices=tuple(span), done=done, total=total)

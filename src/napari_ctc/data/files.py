@@ -119,7 +119,11 @@ def size_and_time(path: Path) -> tuple[int, str]:
     OSError
         If the file is gone.
     """
-    status = path.stat()
+    return facts_of(path.stat())
+
+
+def facts_of(status: os.stat_result) -> tuple[int, str]:
+    """Tell size and time of modification, as `size_and_time` does, of a file that was asked already."""
     moment = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)
     return status.st_size, moment.isoformat(timespec="microseconds")
 

@@ -60,7 +60,7 @@ def open_npy(path: Path) -> ArrayFile:
             raise SpecimenError(f"{path.name} has a damaged header. Please save the specimen again.")
         header = start[:length] if length <= 128 else start + file.read(length - 128)
     try:
-        shape, fortran, dtype = _parse_header(header)
+        shape, fortran, dtype = parse_header(header)
     except (ValueError, SyntaxError, EOFError, TypeError, tokenize.TokenError) as problem:
         raise SpecimenError(f"{path.name} has a damaged header. Please save the specimen again.") from problem
     if dtype.hasobject:
@@ -91,8 +91,11 @@ def _refuse_foreign(name: str, start: bytes) -> None:
 
 
 @lru_cache(maxsize=256)
-def _parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Parse an `.npy` header. Cached, since the files of a folder mostly share one header, byte for byte."""
+def parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Parse an `.npy` header: shape, whether in Fortran order, dtype.
+
+    Cached, since the files of a folder mostly share one header, byte for byte.
+    """
     file = io.BytesIO(header)
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0

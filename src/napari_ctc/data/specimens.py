@@ -95,7 +95,7 @@ def describe(path: Path, layout: Layout = Layout()) -> Contents:
     SpecimenError
         If the file cannot be opened, or its array cannot be specimens of this layout.
     """
-    return _contents(path.name, open_file(path), layout)
+    return contents_of(path.name, open_file(path), layout)
 
 
 def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout()) -> Array:
@@ -119,7 +119,7 @@ def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout(
         If the file or the index cannot be read, or the pixels are not all finite numbers.
     """
     file = open_file(path)
-    contents = _contents(path.name, file, layout)
+    contents = contents_of(path.name, file, layout)
     if (index is None) != (contents.count is None):
         what = "one specimen" if contents.count is None else f"a stack of {contents.count} specimens"
         raise SpecimenError(
@@ -180,7 +180,8 @@ def content_digest(specimen: Array) -> str:
     return digest.hexdigest()
 
 
-def _contents(name: str, file: ArrayFile, layout: Layout) -> Contents:
+def contents_of(name: str, file: ArrayFile, layout: Layout) -> Contents:
+    """Say what an open file holds, as `describe` does."""
     shape, channels = file.shape, layout.channels
     if file.dtype.kind not in "biuf":
         kind = "complex numbers" if file.dtype.kind == "c" else f"values of type {file.dtype}"

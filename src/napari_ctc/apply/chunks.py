@@ -1,0 +1,157 @@
+"""The unit of work of classifying: some specimens in, columns of what came of each out, here or on any worker.
+
+`classify_chunk` is the function that travels. `classified` is the same for many chunks in this process, with
+reading, hashing and computing overlapped across their borders. Where the columns are kept is in `parts`; how they
+become rows of a table is in `rows`.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Generator, Iterable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
+
+import pyarrow as pa
+import torch
+
+from napari_ctc.apply.forward import Forward
+from napari_ctc.apply.rows import columns_of
+from napari_ctc.data.bulk import Bulk, read_bulk
+from napari_ctc.data.specimens import Layout
+from napari_ctc.errors import ClassifierError
+from napari_ctc.learn.loading import load_classifier
+from napari_ctc.learn.ways import Way
+from napari_ctc.score.calibration import Reading
+
+READERS_AT_ONCE = 2
+READ_AHEAD = 4  # batches; enough that the network never waits, few enough to keep memory flat
+PULSE = 0.2  # seconds between signs of life
+
+
+@dataclass(frozen=True)
+class ClassifierFile:
+    """Where a worker finds the classifier, and the digest that it must have."""
+
+    path: str
+    digest: str
+
+
+@dataclass(frozen=True)
+class ChunkSettings:
+    """All that decides what comes of a chunk, beside its classifier and its specimens. Plain values: it travels.
+
+    Parameters
+    ----------
+    root : str
+        The folder that relative keys start from, as the worker sees it.
+    layout : Layout
+    way : Way
+        Precision and memory layout, chosen once for all chunks.
+    batch : int
+        Specimens in one forward pass; chunks are cut into batches from their start.
+    reading : Reading
+        How raw scores become probabilities and classes.
+    device : str
+        "auto", "cpu", "cuda" or "mps".
+    threads : int
+        Of PyTorch, in a process that classifies nothing else; 0 leaves it as it is.
+    """
+
+    root: str
+    layout: Layout
+    way: Way
+    batch: int
+    reading: Reading
+    device: str = "auto"
+    threads: int = 0
+
+
+def classify_chunk(classifier: ClassifierFile, keys: Sequence[str], settings: ChunkSettings) -> pa.Table:
+    """Classify some specimens; runs in any process that has this package and sees the files.
+
+    Parameters
+    ----------
+    classifier : ClassifierFile
+        Loaded once in each process, and checked by its digest.
+    keys : sequence of str
+        The specimens, in the order of the input.
+    settings : ChunkSettings
+
+    Returns
+    -------
+    pyarrow.Table
+        A row a key, in their order, with the columns of `napari_ctc.apply.rows.schema`. A specimen that cannot
+        be read is a row with its reason: no missing or damaged file makes this function fail.
+
+    Raises
+    ------
+    ClassifierError
+        If the classifier's file is missing, damaged, or another than the digest says.
+    """
+    if settings.threads and torch.get_num_threads() != settings.threads:
+        torch.set_num_threads(settings.threads)
+    forward = _prepared(classifier, settings.way, settings.device)
+    spans = batches(range(len(keys)), settings.batch)
+    parts = [
+        done[1]
+        for done in classified(forward, settings, ((span, keys[span.start : span.stop]) for span in spans))
+        if done is not None
+    ]
+    return pa.concat_tables(parts)
+
+
+@lru_cache(maxsize=2)
+def _prepared(classifier: ClassifierFile, way: Way, device: str) -> Forward:
+    loaded = load_classifier(classifier.path)
+    if loaded.digest != classifier.digest:
+        raise ClassifierError(
+            f"{classifier.path} holds the classifier {loaded.short}, and {classifier.digest[:8]} was expected. "
+            f"It was replaced meanwhile: begin again with the one you want."
+        )
+    return Forward.of(loaded, way, device)
+
+
+def batches(chunk: range, size: int) -> list[range]:
+    """Cut a chunk into batches, from its start."""
+    return [range(start, min(start + size, chunk.stop)) for start in range(chunk.start, chunk.stop, size)]
+
+
+def classified(
+    forward: Forward, settings: ChunkSettings, todo: Iterable[tuple[range, Sequence[str]]]
+) -> Generator[tuple[range, pa.Table] | None]:
+    """Classify batches in this process, reading ahead in threads.
+
+    Parameters
+    ----------
+    forward : Forward
+    settings : ChunkSettings
+    todo : iterable of (rows, keys)
+        Batches; taken as they are needed.
+
+    Yields
+    ------
+    (rows, columns) of each batch in order, or None as a sign of life. Closing the generator ends its threads.
+    """
+    calls = iter(todo)
+    pool = ThreadPoolExecutor(READERS_AT_ONCE, thread_name_prefix="napari-ctc read")
+
+    def submit() -> None:
+        for span, keys in islice(calls, 1):
+            waiting.append((span, pool.submit(read_bulk, settings.root, keys, settings.layout)))
+
+    waiting: deque[tuple[range, Future[Bulk]]] = deque()
+    try:
+        for _ in range(READ_AHEAD):
+            submit()
+        while waiting:
+            span, future = waiting.popleft()
+            while not wait([future], timeout=PULSE).done:
+                yield None
+            submit()
+            bulk = future.result()
+            yield span, columns_of(bulk, forward(bulk), settings.reading)
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)

@@ -1,0 +1,107 @@
+"""What comes of specimens, column by column: as it is computed and kept, and as rows of a table of predictions.
+
+Kept is what cost the computing: the class that was called, probabilities, and facts about each file. What the
+manifest says of a specimen (source, label) joins it only in the table, so that it is always as of now.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from napari_ctc.data.bulk import Bulk
+from napari_ctc.data.predictions import columns
+from napari_ctc.score.calibration import Reading
+
+FACTS = {
+    "called": pa.int16(),  # the class's place; -1 where the file could not be read
+    "error": pa.string(),
+    "bytes": pa.int64(),
+    "modified": pa.string(),
+    "sha256": pa.string(),
+}
+
+
+def schema(classes: int) -> pa.Schema:
+    """Name and type the columns that are kept: facts, then `p_0`, `p_1`... (float32, null where unreadable)."""
+    probabilities = {f"p_{place}": pa.float32() for place in range(classes)}
+    return pa.schema({**FACTS, **probabilities})
+
+
+def columns_of(bulk: Bulk, scores: NDArray[np.float32], reading: Reading) -> pa.Table:
+    """Make the columns of a batch.
+
+    Parameters
+    ----------
+    bulk : Bulk
+    scores : (n, K) float32
+        Raw scores of the readable ones.
+    reading : Reading
+    """
+    n, classes = len(bulk.reasons), len(reading.shown)
+    probabilities, called = reading(scores)
+    best = np.full(n, -1, np.int16)
+    best[bulk.readable] = called
+    every = np.zeros((classes, n), np.float32)
+    every[:, bulk.readable] = probabilities.T
+    lost = best < 0
+    arrays = [
+        pa.array(best),
+        pa.array(bulk.reasons, pa.string()),
+        pa.array(bulk.sizes, pa.int64()),
+        pa.array(bulk.modified, pa.string()),
+        pa.array(bulk.digests, pa.string()),
+        *(pa.array(one, mask=lost) for one in every),
+    ]
+    return pa.table(arrays, schema=schema(classes))
+
+
+def rows_of(
+    kept: pa.Table, given: pd.DataFrame, classes: Sequence[str], constants: Mapping[str, str]
+) -> pd.DataFrame:
+    """Make rows of a table of predictions.
+
+    Parameters
+    ----------
+    kept : pyarrow.Table
+        As `columns_of` makes it.
+    given : pandas.DataFrame
+        The same specimens in the manifest: `path`, `label`, `source`, `by`.
+    classes : sequence of K str
+    constants : mapping
+        Columns that are the same in all rows: the classifier's digest, precision, how scores were read.
+    """
+    n = len(kept)
+    same = np.zeros(n, np.intp)
+    called = kept["called"].to_numpy()
+    probabilities = {
+        f"p_{name}": kept[f"p_{place}"].to_numpy().astype(np.float32, copy=False)
+        for place, name in enumerate(classes)
+    }
+    probability = np.full(n, np.nan, np.float32)
+    for place, values in enumerate(probabilities.values()):
+        mine = called == place
+        probability[mine] = values[mine]
+    names = pd.array([*classes, ""], dtype="str")
+    table = {
+        "path": given["path"].array,
+        "source": given["source"].array,
+        "predicted": names.take(np.where(called < 0, len(classes), called).astype(np.intp)),
+        "probability": probability,
+        **probabilities,
+        # What a classifier said is no label, whoever wrote it into a manifest.
+        "label": given["label"].mask(given["by"] == "classifier", "").array,
+        **{name: _text(kept[name]) for name in ("error", "modified", "sha256")},
+        "bytes": pd.array(kept["bytes"].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)),
+        **{name: pd.array([text], dtype="str").take(same) for name, text in constants.items()},
+    }
+    return pd.DataFrame(table, columns=columns(classes))
+
+
+def _text(column: pa.ChunkedArray) -> pd.Series:
+    text: pd.Series = column.to_pandas().astype("str")
+    return text

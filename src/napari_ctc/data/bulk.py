@@ -1,0 +1,275 @@
+"""Read many specimens at once: pixels and SHA-256 of each file, from one pass over its bytes.
+
+The pixels of files that are alike go straight into one array, without a copy on the way and without a Python
+object a pixel row; opening, reading and hashing let other threads run meanwhile. What is unusual (another byte
+order, a damaged header, a format of its own) is read as `specimens` reads it, one by one, and says the same.
+
+A stack is read in place, some specimens at a time. It is not memory-mapped: where a mapped file is cut short
+by someone else, the whole program dies; where a read comes back short, one specimen fails.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from io import FileIO
+from itertools import groupby
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from napari_ctc.data.files import facts_of
+from napari_ctc.data.formats import Array, ArrayFile, parse_header
+from napari_ctc.data.specimens import Layout, contents_of, read_specimen, split_key
+from napari_ctc.errors import SpecimenError
+
+HEAD = 128  # bytes; the header of nearly every `.npy` is just so long
+
+
+@dataclass
+class Bulk:
+    """Specimens that were read together, and what is known of each one's file.
+
+    Parameters
+    ----------
+    images : (n, height, width, C) array, or list of (height, width, C) arrays
+        Of those that could be read: one array where all are alike, else a list.
+    readable : (n,) integers
+        Their places among the keys.
+    sizes : list of int or None
+        Bytes of each file.
+    modified, digests, reasons : lists of str
+        When each file was modified (UTC, ISO 8601), its SHA-256, and why it could not be read: empty if it could.
+    """
+
+    images: Array | list[Array] = field(repr=False)
+    readable: NDArray[np.intp]
+    sizes: list[int | None]
+    modified: list[str]
+    digests: list[str]
+    reasons: list[str]
+
+
+def read_bulk(root: str | Path, keys: Sequence[str], layout: Layout = Layout()) -> Bulk:
+    """Read specimens and digest their files; what cannot be read has its reason, and the rest goes on.
+
+    Parameters
+    ----------
+    root : path
+        The folder that relative keys start from.
+    keys : sequence of str
+    layout : Layout
+    """
+    reading = _Reading(str(root), keys, layout)
+    places = range(len(keys))
+    named = [split_key(key) for key in keys]
+    for name, group in groupby(places, lambda place: named[place][0]):
+        reading.read_file(name, [(place, named[place][1]) for place in group])
+    return reading.result()
+
+
+class _Changed(Exception):
+    """A file is another than it was a moment ago."""
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """Where the pixels of a file lie, as its header says.
+
+    Parameters
+    ----------
+    count : int or None
+        Of a stack.
+    shape : tuple of 3 int
+        Of one specimen as stored.
+    bytes : int
+        Of one specimen.
+    total : int
+        Bytes of a file that is whole.
+    """
+
+    count: int | None
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    channels_first: bool
+    bytes: int
+    total: int
+
+    @property
+    def kind(self) -> tuple[object, ...]:
+        """What specimens must share to go into one array."""
+        return self.shape, self.dtype, self.channels_first
+
+
+@lru_cache(maxsize=1024)
+def _plan(head: bytes, layout: Layout) -> _Plan | None:
+    """Plan how to read a file that begins so; None if it is unusual."""
+    if head[:6] != b"\x93NUMPY" or head[6] != 1 or int.from_bytes(head[8:10], "little") + 10 != HEAD:
+        return None
+    try:
+        shape, fortran, dtype = parse_header(head)
+        contents = contents_of("", ArrayFile(shape, dtype, _unread), layout)
+    except Exception:  # whatever is wrong with it: the reader of single specimens says so in words
+        return None
+    if fortran or dtype != contents.dtype or not dtype.isnative:
+        return None
+    single = shape[1:] if contents.count is not None else shape
+    if len(single) == 2:
+        single = (*single, 1)
+    size = math.prod(single) * dtype.itemsize
+    return _Plan(contents.count, single, dtype, contents.channels_first, size, HEAD + size * (contents.count or 1))
+
+
+def _unread(_: int | None) -> Array:
+    raise NotImplementedError
+
+
+class _Reading:
+    """One array that is filled file by file."""
+
+    def __init__(self, root: str, keys: Sequence[str], layout: Layout) -> None:
+        n = len(keys)
+        self.root, self.layout = root, layout
+        self.kind: tuple[object, ...] = ()
+        self.pixels: Array | None = None  # (n, ...) as stored
+        self.slots: Any = None  # the same as (n, bytes)
+        self.filled = np.zeros(n, dtype=bool)
+        self.others: dict[int, Array] = {}
+        self.channels_first = False
+        self.sizes: list[int | None] = [None] * n
+        self.modified, self.digests, self.reasons = [""] * n, [""] * n, [""] * n
+        self.head = bytearray(HEAD)
+
+    def read_file(self, name: str, wanted: list[tuple[int, int | None]]) -> None:
+        """Read the specimens of one file: places among the keys, with indices inside a stack."""
+        path = os.path.join(self.root, name)  # noqa: PTH118 - asked of every file; a Path costs as much as reading
+        try:
+            with FileIO(path) as file:
+                before = os.fstat(file.fileno())
+                size, modified = facts_of(before)
+                for place, _ in wanted:
+                    self.sizes[place], self.modified[place] = size, modified
+                plan = None
+                if path[-4:].lower() == ".npy" and file.readinto(self.head) == HEAD:
+                    plan = _plan(bytes(self.head), self.layout)
+                for place, index in wanted:
+                    try:
+                        self._read_one(file, Path(path), size, plan, place, index)
+                    except SpecimenError as problem:
+                        self.reasons[place] = str(problem)
+                if plan is None or plan.count is not None or wanted[0][1] is not None:
+                    digest = _whole_digest(path, size, modified)
+                    for place, _ in wanted:
+                        self.digests[place] = digest
+                after = os.fstat(file.fileno())
+                if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
+                    raise _Changed
+        except FileNotFoundError:
+            self._fail(wanted, f"{Path(path).name} does not exist (looked in {Path(path).parent}).")
+        except _Changed:
+            self._fail(
+                wanted,
+                f"{Path(path).name} was changed while it was read. Classify it again when it is written wholly.",
+            )
+        except OSError as problem:
+            why = problem.strerror or str(problem)
+            self._fail(wanted, f"{Path(path).name} cannot be read: {why}. Check the file and its rights.")
+
+    def _read_one(
+        self, file: FileIO, path: Path, size: int, plan: _Plan | None, place: int, index: int | None
+    ) -> None:
+        usual = (
+            plan is not None
+            and size >= plan.total
+            and (index is None) == (plan.count is None)
+            and (index is None or index < (plan.count or 0))
+        )
+        if plan is not None and usual and self.pixels is None:
+            self.pixels = np.empty((len(self.sizes), *plan.shape), plan.dtype)
+            self.slots = self.pixels.view(np.uint8).reshape(len(self.sizes), plan.bytes)
+            self.kind, self.channels_first = plan.kind, plan.channels_first
+        if plan is None or not usual or plan.kind != self.kind:
+            self.others[place] = read_specimen(path, index, self.layout)
+            if index is None:
+                self.digests[place] = _whole_digest(str(path), size, self.modified[place])
+            return
+        slot = self.slots[place]
+        if index is not None:
+            file.seek(HEAD + index * plan.bytes)
+        if _fill(file, slot) != plan.bytes:
+            raise _Changed
+        if index is None:
+            digest = hashlib.sha256(self.head)
+            digest.update(slot)
+            while more := file.read(1 << 20) if size > plan.total else b"":
+                digest.update(more)
+            self.digests[place] = digest.hexdigest()
+        if plan.dtype.kind == "f" and not _fine(self.pixels[place] if self.pixels is not None else slot):
+            read_specimen(path, index, self.layout)  # says which channel is wrong
+            raise _Changed
+        self.filled[place] = True
+
+    def _fail(self, wanted: list[tuple[int, int | None]], reason: str) -> None:
+        for place, _ in wanted:
+            self.reasons[place] = reason
+            self.digests[place] = ""
+            self.filled[place] = False
+            self.others.pop(place, None)
+
+    def result(self) -> Bulk:
+        """Put together what was read."""
+        good = self.filled.copy()
+        good[list(self.others)] = True
+        readable = np.flatnonzero(good)
+        for place in np.flatnonzero(~good).tolist():
+            self.digests[place] = ""
+        images: Array | list[Array] = []
+        if self.pixels is not None:
+            pixels = np.moveaxis(self.pixels, 1, -1) if self.channels_first else self.pixels
+            if self.others:
+                images = [
+                    self.others[place] if place in self.others else pixels[place] for place in readable.tolist()
+                ]
+            else:
+                images = pixels if good.all() else pixels[readable]
+        elif self.others:
+            images = [self.others[place] for place in readable.tolist()]
+        return Bulk(images, readable, self.sizes, self.modified, self.digests, self.reasons)
+
+
+def _fill(file: FileIO, slot: Any) -> int:
+    """Read until the slot is full or the file ends; one read takes 2 GB at most, and a network disk less."""
+    got = file.readinto(slot) or 0
+    while got < len(slot):
+        more = file.readinto(slot[got:])
+        if not more:
+            break
+        got += more
+    return got
+
+
+def _fine(pixels: Array) -> bool:
+    """Tell whether a network could take all values as float32."""
+    with np.errstate(invalid="ignore"):
+        return bool((np.abs(pixels) <= np.finfo(np.float32).max).all())
+
+
+_hashing = Lock()  # several threads come to one stack at the same time, and it is digested once
+
+
+def _whole_digest(path: str, size: int, modified: str) -> str:
+    with _hashing:
+        return _file_digest(path, size, modified)
+
+
+@lru_cache(maxsize=64)
+def _file_digest(path: str, size: int, modified: str) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
