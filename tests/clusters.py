@@ -67,6 +67,11 @@ class LocalCluster:
             if workers:
                 client.wait_for_workers(workers, timeout=60)
 
+    def pids(self) -> list[int]:
+        """Give the processes that compute, in no order."""
+        with self._client() as client:
+            return list(client.run(os.getpid).values())
+
     def end(self) -> None:
         """End all that was started."""
         for process in reversed(self._processes):

@@ -228,6 +228,7 @@ def cross_validate(
     *,
     out: Path,
     folds: int = 5,
+    on: str = "here",
     json: Path | None = None,
     settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings(),
 ) -> int:
@@ -243,6 +244,9 @@ def cross_validate(
         The table of predictions to write, each by a classifier that never saw the specimen: .csv or .parquet.
     folds
         How many times to train: each time, one part in so many is held out.
+    on
+        Where folds are trained: 'here' one after the other, 'processes:N' in N processes of this machine at
+        once, or 'tcp://HOST:PORT' on the workers of a Dask scheduler.
     json
         Also write all figures here.
     settings
@@ -259,7 +263,7 @@ def cross_validate(
         check_writable(json)
     specimens = Manifest.open(manifest, Layout(settings.channels, settings.channel_axis), subfolders="label")
     show = Show()
-    found = drive(cross_validate_job(specimens, settings, out, folds), show)
+    found = drive(cross_validate_job(specimens, settings, out, folds, on=on), show)
     for sentence in found.sentences():
         print(sentence)
     print(f"Saved {show.saved}: {len(found.predictions):,} specimens.")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
-from napari_ctc.apply import crossval
+from napari_ctc.apply import crossval_folds
 from napari_ctc.apply.crossval import cross_validate
 from napari_ctc.apply.crossval_result import scored
 from napari_ctc.apply.inference import classify
@@ -148,7 +148,7 @@ def test_the_specimens_that_follow_a_training_are_no_kin_of_those_trained_on(tmp
         seen.append((training, validation))
         return train(training, settings, validation=validation, channel_names=channel_names)
 
-    monkeypatch.setattr(crossval, "train", watched)
+    monkeypatch.setattr(crossval_folds, "train", watched)
     found = run(cross_validate(manifest, QUICK, folds=3))
     pixels = {key: manifest.specimen(row).tobytes() for row, key in enumerate(manifest.keys)}
     assert len(seen) == len(found.folds) == 3
@@ -193,7 +193,7 @@ def test_a_fold_whose_training_fails_leaves_the_others(tmp_path, monkeypatch):
             raise TrainingError("The loss is not a finite number.")
         return (yield from train(*arguments, **more))
 
-    monkeypatch.setattr(crossval, "train", failing)
+    monkeypatch.setattr(crossval_folds, "train", failing)
     events = []
     found = run(cross_validate(manifest, QUICK, tmp_path / "out.csv", folds=3), events.append)
     assert not found.stopped
@@ -203,7 +203,7 @@ def test_a_fold_whose_training_fails_leaves_the_others(tmp_path, monkeypatch):
     assert "2 of 3 folds" in found.sentences()[-1]
     assert any("Fold 2 failed" in event.text for event in events if isinstance(event, Said) and event.warning)
 
-    monkeypatch.setattr(crossval, "train", lambda *_, **__: failing_always())
+    monkeypatch.setattr(crossval_folds, "train", lambda *_, **__: failing_always())
     with pytest.raises(TrainingError, match="never"):
         run(cross_validate(manifest, QUICK, folds=3))
 

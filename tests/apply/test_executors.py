@@ -77,9 +77,9 @@ def test_no_more_tasks_are_taken_than_can_soon_be_done():
         assert len(taken) < 10
 
 
-def test_processes_divide_the_cores():
-    (one,) = outcomes(TWO, errands.threads, [0])
-    assert one.value == max(1, cores() // 2)
+def test_one_process_has_all_cores_for_itself():
+    (one,) = outcomes(Place("processes", 1), errands.threads, [0])
+    assert one.value == cores()
 
 
 def test_a_process_that_ends_is_replaced_and_its_task_tried_again(tmp_path):

@@ -5,12 +5,13 @@ The scheduler retries the tasks of workers that die, and hands what is shared to
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from importlib import metadata
 from threading import Event, Thread
-from time import monotonic
+from time import monotonic, sleep
 from typing import Any, TypeVar
 from uuid import uuid4
 
@@ -18,7 +19,17 @@ from distributed import Client, KilledWorker, WorkerPlugin
 from distributed.client import FutureCancelledError
 
 from napari_ctc import __version__
-from napari_ctc.apply.workers import Shared, TaskLost, cannot_see, hold, let_go, not_seen, perform, use_threads
+from napari_ctc.apply.workers import (
+    Shared,
+    TaskLost,
+    cannot_see,
+    cores,
+    hold,
+    let_go,
+    not_seen,
+    perform,
+    use_threads,
+)
 from napari_ctc.errors import PlaceError
 
 T = TypeVar("T")
@@ -29,6 +40,7 @@ ANSWER = 60.0  # seconds for all workers to answer a question before the work be
 PATIENCE = 600.0  # seconds without any worker until the job is ended
 LOOK = 1.0  # seconds between two looks at the workers
 FAREWELL = 0.7  # seconds to say goodbye
+TRIES = 10
 
 
 class Cluster:
@@ -61,7 +73,7 @@ class Cluster:
         try:
             self.slots = self._first_workers()
             self._check_workers()
-            self._client.register_plugin(_Holds(shared), self._name)
+            self._hand_out()
         except BaseException:
             self.close()
             raise
@@ -72,7 +84,7 @@ class Cluster:
     def submit(self, function: Callable[[Any, T], R], task: T) -> Future[R]:
         """Take a task."""
         answer: Future[R] = Future()
-        asked = self._executor.submit(_perform, function, self._shared.digest, task)
+        asked = self._executor.submit(perform, function, self._shared.digest, task)
         asked.add_done_callback(lambda done: self._pass_on(done, answer))
         return answer
 
@@ -116,6 +128,8 @@ class Cluster:
     def _check_workers(self) -> None:
         """Refuse workers that lack napari-ctc, or do not see the images."""
         for worker, version in self._ask(metadata.version, "napari-ctc").items():
+            if isinstance(version, OSError):
+                continue  # it has just died; another one is asked for its task
             if version != __version__:
                 has = "is not installed" if isinstance(version, Exception) else f"is version {version}"
                 raise PlaceError(
@@ -123,8 +137,19 @@ class Cluster:
                     f"version for all workers: pip install 'napari-ctc[cluster]=={__version__}'"
                 )
         for worker, unseen in self._ask(not_seen, self._shared.paths).items():
-            if unseen:
+            if unseen and isinstance(unseen, str):
                 raise PlaceError(cannot_see(worker, unseen))
+
+    def _hand_out(self) -> None:
+        """Give what is shared to the scheduler, for all workers of now and later."""
+        for tries_left in reversed(range(TRIES)):
+            try:
+                self._client.register_plugin(_Holds(self._shared), self._name)
+                return
+            except OSError as problem:  # a worker died meanwhile, and the scheduler then tells nobody
+                if not tries_left or self._client.status != "running":
+                    raise self._vanished() from problem
+                sleep(LOOK)
 
     def _ask(self, function: Callable[..., Any], *args: Any) -> dict[str, Any]:
         """Ask every worker a question; an exception of a worker is its answer."""
@@ -188,14 +213,11 @@ class _Holds(WorkerPlugin):
         self.shared = shared
 
     def setup(self, worker: Any) -> None:
-        """Come to a worker."""
+        """Come to a worker, and divide its cores among its threads, unless it was told how many each may use."""
+        if not os.environ.get("OMP_NUM_THREADS"):  # `dask worker` says 1 by itself, save with --no-nanny
+            use_threads(max(1, cores() // worker.state.nthreads))
         hold(self.shared)
 
     def teardown(self, worker: Any) -> None:
         """Leave it."""
         let_go(self.shared.digest)
-
-
-def _perform(function: Callable[[Any, T], R], digest: str, task: T) -> R:
-    use_threads(1)  # Dask computes as many tasks at once as a worker has threads: one for each core
-    return perform(function, digest, task)

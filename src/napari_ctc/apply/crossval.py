@@ -1,12 +1,11 @@
 """`cross_validate`: how good a classifier may be expected to be, with every labelled specimen held out once.
 
-Who is held out with whom is in `data.folds`; training and classifying are the jobs that do it anywhere else. What
-is found is in `crossval_result`, and how far it is in `crossval_progress`.
+Who is held out with whom is in `data.folds`, and the work of a fold in `crossval_folds`. What is found is in
+`crossval_result`, and how far it is in `crossval_progress`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,9 +14,10 @@ from typing import Any
 
 import numpy as np
 
+from napari_ctc.apply.crossval_folds import Ended, Fold, Work, all_folds
 from napari_ctc.apply.crossval_progress import TOTAL, Whole, meanwhile
-from napari_ctc.apply.crossval_result import CrossValidation, FoldResult, assembled, scored
-from napari_ctc.apply.inference import classify
+from napari_ctc.apply.crossval_result import CrossValidation, assembled
+from napari_ctc.apply.executors import Place
 from napari_ctc.data.digests import read_digests
 from napari_ctc.data.files import beside, check_writable
 from napari_ctc.data.folds import folds as deal_folds
@@ -31,29 +31,17 @@ from napari_ctc.errors import (
     SettingsError,
     Stopped,
     StoppedEarlyError,
-    TrainingError,
 )
-from napari_ctc.events import FoldDone, Job, Said, Saved
+from napari_ctc.events import Job, Said, Saved
 from napari_ctc.learn.planning import check_settings, with_layout
-from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 
-TRAINING = 0.95  # share of a fold's time that is training
 TOO_EARLY = "Cross-validation was stopped before its first fold ended, so there is nothing to tell."
 
 
 @dataclass(frozen=True)
-class _Fold:
-    """Who is trained on, who is watched meanwhile, and who is held out (rows of the labelled specimens)."""
-
-    held: Rows
-    training: Manifest
-    validation: Manifest
-
-
-@dataclass(frozen=True)
 class _Plan:
-    folds: tuple[_Fold, ...]
+    folds: tuple[Fold, ...]
     notes: tuple[str, ...]
     digests: tuple[str, ...]  # of each labelled specimen; empty where it cannot be read
 
@@ -64,6 +52,7 @@ def cross_validate(
     out: str | Path | None = None,
     folds: int = 5,
     channel_names: tuple[str, ...] | None = None,
+    on: str | Place = "here",
 ) -> Job[CrossValidation]:
     """Hold every labelled specimen out once: train on the others, and say what the classifier makes of it.
 
@@ -81,6 +70,9 @@ def cross_validate(
         ``NAME.stopped.csv``.
     folds : int, 2 or more
     channel_names : tuple of str, optional
+    on : str or Place
+        Where folds are trained: "here" one after the other, "processes:N" in N processes of this machine, or
+        "tcp://HOST:PORT" on the workers of a Dask scheduler.
 
     Yields
     ------
@@ -105,7 +97,10 @@ def cross_validate(
         If it was stopped before the first fold ended.
     TrainingError
         If every fold's training failed.
+    PlaceError
+        If no fold could be trained where it was to be.
     """
+    place = Place.parse(on)
     if out is not None:
         out = _checked_out(Path(out))
     used = _usable(with_layout(manifest, settings))
@@ -117,27 +112,16 @@ def cross_validate(
         yield from (whole.shown(Said(text=note, warning=True)) for note in (*manifest.notes, *plan.notes))
     except Stopped:
         raise StoppedEarlyError(TOO_EARLY) from None
-    ended: list[FoldResult] = []
-    failed: list[TrainingError] = []
-    stopped = True
+    ended, stopped = Ended(), True
     with suppress(Stopped):
-        for number, fold in enumerate(plan.folds, 1):
-            whole.begin_fold(number, len(plan.folds))
-            try:
-                result = yield from _one_fold(used, fold, settings, channel_names, whole)
-            except StoppedEarlyError:
-                raise Stopped from None
-            except TrainingError as problem:  # what the other folds say is worth having
-                failed.append(problem)
-                yield whole.shown(Said(text=f"Fold {number} failed. {problem}", warning=True))
-                continue
-            ended.append(result)
-            yield whole.shown(FoldDone(fold=number, folds=len(plan.folds), scores=result.scores))
+        yield from all_folds(Work(used, settings, channel_names), plan.folds, place, whole, ended)
         stopped = False
-    if not ended:
-        raise StoppedEarlyError(TOO_EARLY) if stopped else failed[0]
-    failures = tuple(str(problem) for problem in failed)
-    found = replace(assembled(ended, used, plan.digests, len(plan.folds), plan.notes, stopped), failures=failures)
+    if not ended.results:
+        raise StoppedEarlyError(TOO_EARLY) if stopped else ended.failures[0]
+    failures = tuple(str(problem) for problem in ended.failures)
+    found = replace(
+        assembled(ended.results, used, plan.digests, len(plan.folds), plan.notes, stopped), failures=failures
+    )
     if out is not None:
         if len(found.folds) < found.planned and out.exists():
             out = beside(out)
@@ -183,28 +167,23 @@ def _planned(used: Manifest, settings: TrainSettings, n: int, whole: Whole) -> J
         if left_out:
             names = ", ".join(f"'{name}'" for name in left_out)
             notes.append(f"Fold {number} has too few specimens to learn {names} from: it cannot find any.")
-        training = part.rows(others[learnt])
+        trained = others[learnt]
+        training = part.rows(trained)
         if len(training.classes) < 2:
             raise SettingsError(
                 f"When fold {number} of {len(dealt.held)} is held out, fewer than two classes are left to learn. "
                 f"Label specimens of each class on more sources, or try another number of folds or seed."
             )
-        pixels = known[others[learnt]]
+        pixels = known[trained]
         inner = yield from whole.within(
             meanwhile(partial(hold_out_kin, training, settings.validation_fraction, settings.seed, pixels))
         )
-        fold = _Fold(held, training.rows(inner.train), training.rows(inner.validation))
-        check_settings(fold.training, settings, fold.validation)  # all folds, before the first is trained
-        planned.append(fold)
-    return _Plan(tuple(_with_unreadable(planned, readable, len(used))), tuple(notes), tuple(digests.tolist()))
-
-
-def _with_unreadable(planned: list[_Fold], readable: Rows, total: int) -> Iterator[_Fold]:
-    """Name rows of all specimens; those that cannot be read join the first fold, for a row with the reason."""
-    lost = np.setdiff1d(np.arange(total), readable)
-    for place, fold in enumerate(planned):
-        held = readable[fold.held]
-        yield replace(fold, held=held if place else np.union1d(held, lost))
+        check_settings(training.rows(inner.train), settings, training.rows(inner.validation))  # of all folds
+        planned.append(Fold(*(readable[rows] for rows in (trained[inner.train], trained[inner.validation], held))))
+    # What cannot be read joins the first fold, for a row with the reason.
+    lost = np.setdiff1d(np.arange(len(used)), readable)
+    planned[0] = replace(planned[0], held=np.union1d(planned[0].held, lost))
+    return _Plan(tuple(planned), tuple(notes), tuple(digests.tolist()))
 
 
 def _learnable(manifest: Manifest) -> tuple[Rows, list[str]]:
@@ -223,22 +202,3 @@ def _copies(manifest: Manifest, digests: Any) -> list[str]:
         names = " and ".join(manifest.keys[row] for row in rows)
         notes.append(f"{differing:,} specimens have copies with another label, for instance among {names}.")
     return notes
-
-
-# ------------------------------------------------------------------------------------------ one fold
-
-
-def _one_fold(
-    used: Manifest, fold: _Fold, settings: TrainSettings, names: tuple[str, ...] | None, whole: Whole
-) -> Job[FoldResult]:
-    yield whole.shown(
-        Said(
-            text=f"{whole.name}: {len(fold.training):,} specimens to train on, {len(fold.validation):,} to follow "
-            f"it by, {len(fold.held):,} held out."
-        )
-    )
-    training = train(fold.training, settings, validation=fold.validation, channel_names=names)
-    classifier = yield from whole.within(training, 0, TRAINING)
-    held_out = classify(used.rows(fold.held), classifier, precision=settings.precision, device=settings.device)
-    predictions = yield from whole.within(held_out, TRAINING, 1, fold.held)
-    return FoldResult(fold.held, predictions, scored(predictions.table, used.classes), classifier.digest)

@@ -53,6 +53,10 @@ class Whole:
         self.low = READING + (number - 1) * self.span
         self.done = round(self.low)
 
+    def end_folds(self, ended: int, of: int) -> None:
+        """Say how many folds have ended, where several run at once."""
+        self.done = max(self.done, round(READING + (TOTAL - READING) * ended / of))
+
     def within(self, job: Job[R], start: float = 0, end: float = 1, rows: Rows | None = None) -> Job[R]:
         """Run a job that takes the fold from `start` to `end`; a stop abandons it, since half a fold is none."""
         with closing(job):

@@ -15,11 +15,14 @@ from contextlib import closing
 from dataclasses import dataclass
 from itertools import islice
 from threading import Thread
-from typing import Any, Generic, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, Protocol, TypeVar
 
-from napari_ctc.apply.workers import Shared, TaskLost
+from napari_ctc.apply.workers import Shared, TaskLost, not_seen
 from napari_ctc.errors import PlaceError
 from napari_ctc.events import Event, Job, Said
+
+if TYPE_CHECKING:
+    from napari_ctc.data.manifest import Manifest
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -83,6 +86,12 @@ class Place:
 
     def __str__(self) -> str:
         return {"here": "here", "processes": f"processes:{self.processes}"}.get(self.kind, self.address)
+
+
+def must_see(manifest: Manifest) -> tuple[str, ...]:
+    """Name what workers must see of specimens: their folder, and the first and last file that are here."""
+    ends = (manifest.locate(row)[0] for row in (0, len(manifest) - 1))
+    return tuple(dict.fromkeys(str(path) for path in (manifest.root, *ends) if not not_seen((str(path),))))
 
 
 @dataclass(frozen=True)
