@@ -126,8 +126,11 @@ def classify(
     proportions: str | None = None,
     precision: Precision = "auto",
     channel_axis: ChannelAxis = "auto",
+    replace: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Say what each specimen of a folder is.
+
+    The same command again goes on with what was stopped or killed, and adds what is new in the folder.
 
     Parameters
     ----------
@@ -146,6 +149,8 @@ def classify(
         'float32', 'bfloat16', or 'auto' for the faster one that, held-out specimens showed, says the same.
     channel_axis
         Where the channels stand in the files: 'first', 'last', or 'auto' to find out.
+    replace
+        Begin anew if --out was begun with another classifier or other settings.
     """
     from napari_ctc.apply.inference import classify as classify_job
 
@@ -153,7 +158,15 @@ def classify(
     show = Show()
     _must_differ(out, model, *inputs)
     predictions = drive(
-        classify_job(specimens, classifier, out, precision=precision, decision=decision, proportions=proportions),
+        classify_job(
+            specimens,
+            classifier,
+            out,
+            precision=precision,
+            decision=decision,
+            proportions=proportions,
+            replace=replace,
+        ),
         show,
     )
     counts = ", ".join(f"{count:,} {name}" for name, count in predictions.counts.items())
@@ -161,6 +174,7 @@ def classify(
     if predictions.failed:
         print(f"{predictions.failed:,} could not be read; the column 'error' says why.")
     if predictions.stopped:
+        print("It was stopped; the same command goes on from there.")
         return STOPPED
     return FINDINGS if predictions.failed or show.skipped else GOOD
 

@@ -8,7 +8,8 @@ import pytest
 
 from napari_ctc.data.exports import export_class_folders, export_labels
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.data.predictions import LATER, WRITERS, Predictions, columns, typed
+from napari_ctc.data.predictions import LATER, Predictions, columns, typed
+from napari_ctc.data.writers import WRITERS, CSVWriter
 from napari_ctc.errors import PredictionsError
 from napari_ctc.events import Skipped, run
 
@@ -43,6 +44,14 @@ def test_a_table_reads_back_as_it_was_written(predictions, suffix):
 
 
 @pytest.mark.parametrize("suffix", sorted(WRITERS))
+def test_odd_names_read_back_as_they_are(predictions, suffix):
+    odd = ["a, b", 'says "no"', " ü\n'x", "NA"]
+    table = predictions.table.assign(label=pd.Series(odd, dtype="str"))
+    Predictions(table, predictions.root, CLASSES).write(predictions.root / f"odd{suffix}")
+    assert list(Predictions.read(predictions.root / f"odd{suffix}").table["label"]) == odd
+
+
+@pytest.mark.parametrize("suffix", sorted(WRITERS))
 def test_an_older_table_without_a_word_on_precision_and_calibration_still_reads(predictions, suffix):
     path = predictions.root / f"older{suffix}"
     older = Predictions(predictions.table.drop(columns=list(LATER)), predictions.root, CLASSES)
@@ -67,7 +76,7 @@ def test_a_failed_write_leaves_the_old_file(predictions, monkeypatch):
     def full(*_, **__):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(pd.DataFrame, "to_csv", full)
+    monkeypatch.setattr(CSVWriter, "append", full)
     with pytest.raises(Exception, match="No space left"):
         predictions.write(path)
     assert path.read_bytes() == before

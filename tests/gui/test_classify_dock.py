@@ -144,24 +144,26 @@ def test_opening_the_result_takes_the_place_of_the_same_specimens_and_keeps_thei
 
 
 def test_stopping_mid_run_keeps_what_is_done(dock, drawn_folder, tiny_classifier, qtbot, tmp_path, monkeypatch):
-    from napari_ctc.apply import inference
+    from napari_ctc.apply import chunks, inference
 
-    read = inference._read
-    ending = threading.Event()
+    read = chunks.read_bulk
+    begun, ending = threading.Event(), threading.Event()
 
-    def held(manifest, rows, canvas):
-        if rows.start:
+    def held(*wanted):
+        if begun.is_set():
             ending.wait(TIME / 1000)  # the second batch is not there before the job has heard of the stop
-        return read(manifest, rows, canvas)
+        begun.set()
+        return read(*wanted)
 
     class Readers(ThreadPoolExecutor):
         def shutdown(self, *args, **kwargs):
             ending.set()
             super().shutdown(*args, **kwargs)
 
-    monkeypatch.setattr(inference, "_read", held)
-    monkeypatch.setattr(inference, "ThreadPoolExecutor", Readers)
-    monkeypatch.setattr(inference, "READERS_AT_ONCE", 1)
+    monkeypatch.setattr(inference, "batch_of", lambda _: 8)
+    monkeypatch.setattr(chunks, "read_bulk", held)
+    monkeypatch.setattr(chunks, "ThreadPoolExecutor", Readers)
+    monkeypatch.setattr(chunks, "READERS_AT_ONCE", 1)
     dock.session.classifier = tiny_classifier
     dock.form.input.setText(str(drawn_folder))
     out = tmp_path / "some.parquet"
@@ -171,7 +173,8 @@ def test_stopping_mid_run_keeps_what_is_done(dock, drawn_folder, tiny_classifier
     press(qtbot, dock, "classifyStop")
     finished(qtbot, dock)
     assert dock.state.text().startswith("Stopped:")
-    done = Predictions.read(out)
+    assert not out.exists()
+    done = Predictions.read(tmp_path / "some.stopped.parquet")
     assert 0 < len(done) < 60
     assert len(dock.predictions) == len(done)
     assert dock.findChild(QPushButton, "classifyButton").isEnabled()
@@ -196,12 +199,12 @@ def test_an_input_that_is_none_is_told_and_leaves_the_dock_usable(dock, tiny_cla
 def test_too_little_memory_is_told_and_leaves_the_dock_usable(
     dock, drawn_folder, tiny_classifier, qtbot, monkeypatch
 ):
-    from napari_ctc.apply import inference
+    from napari_ctc.apply.forward import Forward
 
     def fail(*_):
         raise RuntimeError("CUDA out of memory")
 
-    monkeypatch.setattr(inference, "_scores", fail)
+    monkeypatch.setattr(Forward, "__call__", fail)
     dock.session.classifier = tiny_classifier
     dock.form.input.setText(str(drawn_folder))
     dock.form.output.setText("")

@@ -23,8 +23,8 @@ from napari_ctc.data.files import beside, check_writable
 from napari_ctc.data.folds import folds as deal_folds
 from napari_ctc.data.folds import hold_out_kin, without_copies
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.data.predictions import WRITERS
 from napari_ctc.data.splits import Rows
+from napari_ctc.data.writers import WRITERS
 from napari_ctc.errors import (
     ManifestError,
     PredictionsError,

@@ -16,6 +16,7 @@ from napari_ctc.learn.ways import Way, folded, folded_scores
 from napari_ctc.settings import Device
 
 PIXELS_AT_ONCE = 2**20  # of a batch on the network's canvas
+PIXELS_IN_CHUNK = 2**24
 SEED_AT_ONCE = 4  # the original script's network takes 300 MB an image
 
 
@@ -24,6 +25,12 @@ def batch_size(classifier: Classifier) -> int:
     if classifier.settings.network == "seed":
         return SEED_AT_ONCE
     return max(16, min(256, PIXELS_AT_ONCE // classifier.size**2))
+
+
+def chunk_size(classifier: Classifier, batch: int) -> int:
+    """Choose how many specimens are kept together: some seconds of work, in whole batches."""
+    most = 64 if classifier.settings.network == "seed" else min(8192, PIXELS_IN_CHUNK // classifier.size**2)
+    return max(most // batch, 1) * batch
 
 
 @dataclass

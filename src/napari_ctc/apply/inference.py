@@ -6,30 +6,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import pandas as pd
-
 from napari_ctc.apply.chunks import ChunkSettings, batches, classified
-from napari_ctc.apply.forward import Forward
+from napari_ctc.apply.forward import Forward, chunk_size
 from napari_ctc.apply.forward import batch_size as batch_of
+from napari_ctc.apply.outputs import Found, ToFile, ToMemory
+from napari_ctc.apply.record import Record, read_record
 from napari_ctc.apply.rows import rows_of
-from napari_ctc.data.files import beside
-from napari_ctc.data.manifest import Manifest, rebase
-from napari_ctc.data.predictions import WRITERS, Predictions, Writer, empty
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.predictions import Predictions, empty
+from napari_ctc.data.writers import WRITERS
 from napari_ctc.errors import ClassifierError, PredictionsError, SettingsError, Stopped
 from napari_ctc.events import Classified, Event, Job, Said, Saved, Skipped
-from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.devices import choose_device
 from napari_ctc.learn.trials import choose, compared, fastest, told
 from napari_ctc.learn.ways import Way
-from napari_ctc.settings import Decision, Device, Precision
 
 if TYPE_CHECKING:
     import torch
+
+    from napari_ctc.learn.classifier import Classifier
+    from napari_ctc.settings import Decision, Device, Precision
 
 
 def classify(
@@ -42,6 +45,7 @@ def classify(
     batch_size: int = 0,
     decision: Decision | None = None,
     proportions: str | None = None,
+    replace: bool = False,
 ) -> Job[Predictions]:
     """Classify specimens, in the order of the input.
 
@@ -51,8 +55,9 @@ def classify(
         A manifest, or whatever `Manifest.open` takes: a folder, a CSV, files.
     classifier : Classifier
     out : path, optional
-        Where to write the table: .csv or .parquet, the whole file or none. An older table there is replaced only
-        by a finished one; a stopped job then writes beside it, to ``NAME.stopped.csv``.
+        Where to write the table: .csv or .parquet, the whole file or none. Whatever ends the job before, the same
+        call goes on where it was; a stopped job writes its rows so far to ``NAME.stopped.csv``. Specimens that
+        are new since come last; files that have changed are classified again.
     precision : "auto", "float32" or "bfloat16"
         "auto" takes bfloat16 where it is faster on this machine and, on the specimens held out in training,
         changed no class and no probability by more than 0.005.
@@ -64,6 +69,9 @@ def classify(
     proportions : str, optional
         The class proportions that the probabilities are for: "training", "uniform", or "name=0.9, name=0.1"; as
         the classifier was trained to, if not given.
+    replace : bool
+        Begin anew where `out` was begun with another classifier, other settings or on other specimens; without
+        it, that is refused.
 
     Yields
     ------
@@ -80,13 +88,15 @@ def classify(
     ClassifierError
         If the classifier was trained on another number of channels.
     PredictionsError
-        If `out` ends in no known format.
+        If `out` ends in no known format, was begun with another classifier or other settings, or cannot be
+        written any more: what is done then is kept.
     ManifestError, SpecimenError
         If `inputs` cannot be opened at all.
     SettingsError
         If the proportions do not fit the classes.
     """
     reading = classifier.reading(decision, proportions)
+    out = None if out is None else _known(Path(out))
     manifest = inputs if isinstance(inputs, Manifest) else Manifest.open(inputs, classifier.layout)
     if manifest.layout.channels != classifier.channel_count:
         raise ClassifierError(
@@ -95,56 +105,106 @@ def classify(
         )
     if batch_size < 0:
         raise SettingsError(f"A batch of {batch_size} specimens cannot be. Use 1 or more, or 0 to have it chosen.")
-    writer = _writer(out)
     target = choose_device(device)
-    tables: list[pd.DataFrame] = []
+    output: ToMemory | ToFile | None = None
     stopped = False
     try:
-        try:
-            way, why = yield from _chosen_way(classifier, target, precision)
+        with suppress(Stopped):
+            stopped = True
+            way, why = yield from _chosen_way(classifier, target, precision, out)
+            described = classifier.described(decision, proportions)
+            batch = batch_size or batch_of(classifier)
+            if out is None:
+                output = ToMemory(manifest, classifier.classes)
+            else:
+                record = _record(classifier, manifest, way, described, batch)
+                output = ToFile(out, classifier.classes, record, manifest, replace)
+                batch = output.record.batch
+            manifest = output.manifest
             yield Said(text=f"Classifying {len(manifest):,} specimens on {target.type} {why}.")
             for note in manifest.notes:
                 yield Said(text=note, warning=True)
-            settings = ChunkSettings(
-                str(manifest.root), manifest.layout, way, batch_size or batch_of(classifier), reading, target.type
-            )
-            constants = {
-                "classifier": classifier.digest,
-                "precision": way.precision,
-                **classifier.described(decision, proportions),
-            }
-            forward = Forward.of(classifier, way, target.type)
-            with closing(_events(manifest, forward, settings, constants)) as events:
-                for event in events:
-                    if isinstance(event, Classified):
-                        tables.append(event.rows)
-                        if writer is not None and out is not None:
-                            paths = rebase(event.rows["path"], manifest.root, Path(out).parent)
-                            writer.append(event.rows.assign(path=paths))
-                    yield event
-        except Stopped:
-            stopped = True
-        table = pd.concat(tables, ignore_index=True) if tables else empty(classifier.classes)
-        if writer is not None and out is not None and stopped and Path(out).exists():
-            writer.discard()  # an older, whole table is worth more than a part of a new one
-            writer, out = None, beside(Path(out))
-            Predictions(table, manifest.root, classifier.classes, True).write(out)
-        if writer is not None:
-            if not tables:
-                writer.append(table)
-            writer.close()
-            writer = None
+            yield from output.check()
+            settings = ChunkSettings(str(manifest.root), manifest.layout, way, batch, reading, target.type)
+            constants = {"classifier": classifier.digest, "precision": way.precision, **described}
+            compute = partial(_computed, manifest, Forward.of(classifier, way, target.type), settings)
+            with closing(output.found(compute)) as found:
+                yield from _told(found, output, classifier.classes, constants)
+            stopped = False
+        if output is None:
+            return Predictions(empty(classifier.classes), manifest.root, classifier.classes, stopped=True)
+        predictions = output.finish(stopped)
     finally:
-        if writer is not None:
-            writer.discard()
-    if out is not None:
+        if output is not None:
+            output.release()
+    if output.saved is not None:
         with suppress(Stopped):  # too late: all is done
-            yield Saved(path=Path(out))
-    return Predictions(table, manifest.root, classifier.classes, stopped)
+            yield Saved(path=output.saved)
+    return predictions
 
 
-def _chosen_way(classifier: Classifier, device: torch.device, asked: Precision) -> Job[tuple[Way, str]]:
+def _told(
+    found: Found, output: ToMemory | ToFile, classes: tuple[str, ...], constants: dict[str, str]
+) -> Job[None]:
+    """Make rows of what is found, write them, and say so."""
+    table, done = output.manifest.table, 0
+    total = len(table)
+    for one in found:
+        if isinstance(one, Event):
+            yield dataclasses.replace(one, done=done, total=total)
+            continue
+        span, kept = one
+        rows = rows_of(kept, table.iloc[span.start : span.stop], classes, constants)
+        output.append(rows)
+        failed = rows[["path", "error"]][rows["error"] != ""]
+        for path, reason in zip(failed["path"], failed["error"], strict=True):
+            yield Skipped(path=path, reason=reason, done=done, total=total)
+        done = span.stop
+        yield Classified(rows=rows, indices=tuple(span), done=done, total=total)
+
+
+def _computed(manifest: Manifest, forward: Forward, settings: ChunkSettings, chunks: Iterable[range]) -> Found:
+    """Classify chunks in this process, batch by batch."""
+    paths = manifest.table["path"]
+    todo = (
+        (span, paths.iloc[span.start : span.stop].tolist())
+        for chunk in chunks
+        for span in batches(chunk, settings.batch)
+    )
+    with closing(classified(forward, settings, todo)) as found:
+        for one in found:
+            yield Event() if one is None else one
+
+
+def _record(classifier: Classifier, manifest: Manifest, way: Way, described: dict[str, str], batch: int) -> Record:
+    """Record all that decides what the table will say."""
+    return Record(
+        classifier=classifier.digest,
+        precision=way.precision,
+        layout=way.layout,
+        decision=described["decision"],
+        proportions=described["proportions"],
+        root=str(manifest.root),
+        channels=manifest.layout.channels,
+        channel_axis=manifest.layout.axis,
+        chunk=chunk_size(classifier, batch),
+        batch=batch,
+    )
+
+
+def _known(out: Path) -> Path:
+    if out.suffix.lower() not in WRITERS:
+        raise PredictionsError(f"Predictions are written as {' or '.join(WRITERS)}; {out.name} ends in neither.")
+    return out
+
+
+def _chosen_way(
+    classifier: Classifier, device: torch.device, asked: Precision, out: Path | None
+) -> Job[tuple[Way, str]]:
     """Choose the fastest way of computing that says the same as float32, and say in words why."""
+    begun = _begun(out) if asked == "auto" and out is not None else None
+    if begun is not None and begun.classifier == classifier.digest:
+        return Way(begun.precision, begun.layout), f"in {begun.precision}, as it was begun"
     way, times = yield from fastest(
         classifier.network_module,
         classifier.settings.network,
@@ -162,30 +222,7 @@ def _chosen_way(classifier: Classifier, device: torch.device, asked: Precision) 
     return choose(times, Way(), "float32"), why
 
 
-def _writer(out: str | Path | None) -> Writer | None:
-    if out is None:
-        return None
-    make = WRITERS.get(Path(out).suffix.lower())
-    if make is None:
-        raise PredictionsError(
-            f"Predictions are written as {' or '.join(WRITERS)}; {Path(out).name} ends in neither."
-        )
-    return make(Path(out))
-
-
-def _events(manifest: Manifest, forward: Forward, settings: ChunkSettings, constants: dict[str, str]) -> Job[None]:
-    """Classify, and say what came of each batch."""
-    classes, total, done = forward.classifier.classes, len(manifest), 0
-    paths = manifest.table["path"]
-    todo = ((span, paths.iloc[span.start : span.stop].tolist()) for span in batches(range(total), settings.batch))
-    with closing(classified(forward, settings, todo)) as found:
-        for one in found:
-            if one is None:
-                yield Event(done=done, total=total)
-                continue
-            span, kept = one
-            rows = rows_of(kept, manifest.table.iloc[span.start : span.stop], classes, constants)
-            for row in rows[rows["error"] != ""].itertuples():
-                yield Skipped(path=str(row.path), reason=str(row.error), done=done, total=total)
-            done = span.stop
-            yield Classified(rows=rows, indices=tuple(span), done=done, total=total)
+def _begun(out: Path) -> Record | None:
+    with suppress(PredictionsError):  # a damaged record is refused where it matters
+        return read_record(out)
+    return None

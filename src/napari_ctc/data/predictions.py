@@ -1,7 +1,7 @@
 """The table of what one classifier said, on disk and in memory.
 
-`WRITERS` is the one place to add a format. What is done with a table afterwards (labels, class folders) lives in
-`exports`.
+The formats are in `writers`, a table that stays on the disk in `kept`. What is done with a table afterwards
+(labels, class folders) lives in `exports`.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from napari_ctc.data.manifest import rebase
+from napari_ctc.data.writers import WRITERS
 from napari_ctc.errors import PredictionsError
 
 BEFORE = ("path", "source", "predicted", "probability")
@@ -145,105 +145,3 @@ def typed(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:
 def empty(classes: Sequence[str]) -> pd.DataFrame:
     """Make a table without rows."""
     return typed(pd.DataFrame({name: [] for name in columns(classes)}, dtype="str"), classes)
-
-
-# ------------------------------------------------------------------------------------------- writers
-
-
-class Writer(Protocol):
-    """What a format offers: rows are appended as they come; the file gets its name when it is closed."""
-
-    def __init__(self, path: Path) -> None:
-        """Begin a file under a temporary name beside `path`."""
-
-    def append(self, rows: pd.DataFrame) -> None:
-        """Write rows, paths relative to the file's folder where possible."""
-
-    def close(self) -> None:
-        """Finish the file and give it its name."""
-
-    def discard(self) -> None:
-        """Leave no trace."""
-
-
-class _Temporary:
-    """A file that gets its name when it is finished."""
-
-    def __init__(self, path: Path) -> None:
-        from contextlib import ExitStack
-
-        from napari_ctc.data.files import replacing
-
-        self._stack = ExitStack()
-        self.path: Path = self._stack.enter_context(replacing(path))
-
-    def finish(self) -> None:
-        self._stack.close()
-
-    def discard(self) -> None:
-        class Discarded(Exception):
-            pass
-
-        try:
-            with self._stack:
-                raise Discarded
-        except Discarded:
-            pass
-
-
-class CSVWriter:
-    """Comma-separated text with a header, probabilities with six decimals."""
-
-    def __init__(self, path: Path) -> None:
-        self._temporary = _Temporary(path)
-        self._file = self._temporary.path.open("w", encoding="utf-8", newline="")
-        self._begun = False
-
-    def append(self, rows: pd.DataFrame) -> None:
-        """Write rows."""
-        rows.to_csv(self._file, index=False, header=not self._begun, float_format="%.6f", lineterminator="\n")
-        self._begun = True
-
-    def close(self) -> None:
-        """Finish the file and give it its name."""
-        self._file.close()
-        self._temporary.finish()
-
-    def discard(self) -> None:
-        """Leave no trace."""
-        self._file.close()
-        self._temporary.discard()
-
-
-class ParquetWriter:
-    """Apache Parquet, through pyarrow."""
-
-    def __init__(self, path: Path) -> None:
-        self._temporary = _Temporary(path)
-        self._writer: Any = None
-
-    def append(self, rows: pd.DataFrame) -> None:
-        """Write rows."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        table = pa.Table.from_pandas(rows, preserve_index=False)
-        if self._writer is None:
-            self._writer = pq.ParquetWriter(self._temporary.path, table.schema)
-        self._writer.write_table(table.cast(self._writer.schema))
-
-    def close(self) -> None:
-        """Finish the file and give it its name."""
-        if self._writer is not None:
-            self._writer.close()
-        self._temporary.finish()
-
-    def discard(self) -> None:
-        """Leave no trace."""
-        if self._writer is not None:
-            self._writer.close()
-        self._temporary.discard()
-
-
-WRITERS: dict[str, type[Writer]] = {".csv": CSVWriter, ".parquet": ParquetWriter}
-"""Formats of predictions: suffix in lower case -> a class with `append`, `close` and `discard`."""

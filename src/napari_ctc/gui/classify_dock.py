@@ -220,7 +220,8 @@ class ClassifyDock(QWidget):
             seconds = time.monotonic() - self._began
             verb = "Stopped:" if done.stopped else "Done:"
             where = f" Written to {self._written.name}." if self._written is not None else ""
-            self.state.setText(f"{verb} {len(done) - done.failed:,} specimens in {_clock(seconds)}.{where}")
+            again = " Classify goes on from there." if done.stopped and self._written is not None else ""
+            self.state.setText(f"{verb} {len(done) - done.failed:,} specimens in {_clock(seconds)}.{where}{again}")
         elif not self._problem:
             self.state.setText("Stopped before the first specimen.")
         self._show_ready()

@@ -18,7 +18,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ctc.data.formats import READERS
-from napari_ctc.data.predictions import WRITERS
+from napari_ctc.data.writers import WRITERS
 from napari_ctc.gui.jobs import start
 from napari_ctc.gui.train_jobs import load
 

@@ -25,11 +25,17 @@ if TYPE_CHECKING:
 
 
 def classify_path(path: Path, layout: Layout, classifier: Classifier, out: Path | None) -> Job[Predictions]:
-    """Classify whatever a path names, and write the table to `out` where it is given."""
+    """Classify whatever a path names, and write the table to `out` where it is given.
+
+    What another classifier left there is replaced: the form has asked. What this one left is gone on with.
+    """
     yield Event()
     from napari_ctc.apply.inference import classify
 
-    return (yield from classify(Manifest.open(path, layout), classifier, out))
+    anew = out is not None and out.exists()
+    predictions = yield from classify(Manifest.open(path, layout), classifier, out, replace=anew)
+    _ = predictions.table  # read here, in the thread, what stayed in the file
+    return predictions
 
 
 def worth_looking_at(predictions: Predictions) -> NDArray[np.intp]:

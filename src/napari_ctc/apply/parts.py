@@ -1,0 +1,231 @@
+"""What is kept of a long classification while it runs, beside its output: so that it can go on after anything.
+
+Beside `predictions.csv` stands the folder `.predictions.csv.parts`: a record of what decides every number, the
+listing of the specimens in order, and a file for each chunk of the listing that is done. Each file is written
+whole or not at all and waited for, so a killed program or a power cut loses the chunk at work and nothing else.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from napari_ctc.apply.record import RECORD, Record, folder_of, read_record
+from napari_ctc.data.files import check_writable, replacing, size_and_time, write_whole
+from napari_ctc.data.locks import Lock
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.specimens import split_key
+from napari_ctc.errors import LockedError, PredictionsError
+
+_NAME = re.compile(r"(\d{12})-(\d{12})\.parquet")
+_LISTING, _LOCK = "listing.parquet", "lock"
+
+
+@dataclass
+class Parts:
+    """The chunks of one output that are done.
+
+    Parameters
+    ----------
+    folder : Path
+    record : Record
+    manifest : Manifest
+        The specimens in the order of the output: those listed at first, then those added since.
+    notes : tuple of str
+        What has become of the input since, in words.
+    begun : bool
+        Whether this goes on with something.
+    done : dict of int to range
+        The chunks that are on the disk, by their first row.
+    """
+
+    folder: Path
+    record: Record
+    manifest: Manifest
+    notes: tuple[str, ...] = ()
+    begun: bool = False
+    done: dict[int, range] = field(default_factory=dict)
+    _lock: Lock | None = None
+
+    @classmethod
+    def open(cls, out: Path, record: Record, manifest: Manifest, anew: bool = False) -> Parts:
+        """Go on with what was begun for an output, or begin.
+
+        Parameters
+        ----------
+        out : Path
+        record : Record
+        manifest : Manifest
+        anew : bool
+            Give up what was begun with another classifier, other settings or on other specimens.
+
+        Raises
+        ------
+        PredictionsError
+            If that is there, and not to be replaced; or if another program is writing this output.
+        CTCError
+            If the folder cannot be written to.
+        """
+        folder = folder_of(out)
+        check_writable(folder / RECORD)
+        parts = cls(folder, record, manifest, _lock=_locked(folder, out))
+        try:
+            begun = _begun(out, anew)
+            why = begun.differs(record) if begun is not None else ""
+            if why and not anew:
+                raise PredictionsError(
+                    f"{out.name} was begun {why}: one table never holds both. Choose another name for the output, "
+                    f"or say that it may be replaced (--replace at a terminal)."
+                )
+            parts._clear(all_of_it=begun is None or bool(why))
+            if begun is None or why:
+                write_whole(folder / RECORD, record.model_dump_json(indent=1).encode())
+            else:
+                parts.record, parts.begun = begun, True
+            parts._list()
+            parts._find()
+        except BaseException:
+            parts.release()
+            raise
+        return parts
+
+    def _clear(self, all_of_it: bool) -> None:
+        """Remove what a killed program left half written, or everything."""
+        for entry in self.folder.iterdir():
+            kept = entry.name in (RECORD, _LISTING) or _NAME.fullmatch(entry.name)
+            if entry.name != _LOCK and (all_of_it or not kept):
+                entry.unlink()
+
+    def _list(self) -> None:
+        """Bring the input into the order of the listing that was begun with; what is new comes last."""
+        path, now = self.folder / _LISTING, self.manifest.table
+        before = pq.read_table(path).to_pandas().astype("str") if path.exists() else None
+        if before is not None and not before["path"].equals(now["path"]):
+            added = now[~now["path"].isin(before["path"])]
+            gone = before[~before["path"].isin(now["path"])]
+            order = pd.concat([before["path"], added["path"]])
+            table = pd.concat([now, gone]).set_index("path").reindex(order).reset_index()
+            self.manifest = replace(self.manifest, table=table[list(now.columns)].astype("str"))
+            name = self.folder.name.removeprefix(".").removesuffix(".parts")
+            new_ones = f"{len(added):,} specimens are new since {name} was begun; they come last in it."
+            lost = f"{len(gone):,} specimens that {name} was begun with are not in the input now; their rows stay."
+            self.notes = (*([new_ones] if len(added) else []), *([lost] if len(gone) else []))
+        if before is None or len(before) < len(self.manifest):
+            table = pa.Table.from_pandas(self.manifest.table, preserve_index=False)
+            with replacing(path) as temporary:
+                pq.write_table(table, temporary, compression="zstd")
+
+    def _find(self) -> None:
+        names = filter(None, map(_NAME.fullmatch, (entry.name for entry in self.folder.iterdir())))
+        end = 0
+        for start, stop in sorted((int(name[1]), int(name[2])) for name in names):
+            if end <= start < stop <= len(self.manifest):
+                self.done[start], end = range(start, stop), stop
+
+    def spans(self) -> Iterator[tuple[range, bool]]:
+        """Give all rows of the output in order, in spans, and whether each is done; others are cut at chunks."""
+        done = [self.done[start] for start in sorted(self.done)]
+        at, total, size = 0, len(self.manifest), self.record.chunk
+        for span in [*done, range(total, total)]:
+            while at < span.start:
+                stop = min(span.start, (at // size + 1) * size)
+                yield range(at, stop), False
+                at = stop
+            if len(span):
+                yield span, True
+            at = span.stop
+
+    def read(self, span: range) -> pa.Table:
+        """Read a chunk that is done."""
+        return pq.read_table(self._path(span), page_checksum_verification=True)
+
+    def check(self) -> Iterator[int]:
+        """Look at each chunk that is done, and forget those that are damaged or of files that have changed since.
+
+        Yields
+        ------
+        int
+            The number of specimens to classify again, of one chunk after the other.
+        """
+        for span in list(self.done.values()):
+            try:
+                table = self.read(span)
+                good = len(table) == len(span) and not self._changed(span, table)
+            except (OSError, pa.ArrowException):
+                good = False
+            if not good:
+                del self.done[span.start]
+                self._path(span).unlink(missing_ok=True)
+            yield 0 if good else len(span)
+
+    def _changed(self, span: range, table: pa.Table) -> bool:
+        keys = self.manifest.table["path"].iloc[span.start : span.stop]
+        last, now = "", (-1, "")
+        for key, size, modified in zip(
+            keys, table["bytes"].to_pylist(), table["modified"].to_pylist(), strict=True
+        ):
+            name, _ = split_key(key)
+            if name != last:
+                last = name
+                try:
+                    now = size_and_time(self.manifest.root / name)
+                except OSError:  # gone: what was said of it stays
+                    now = (-1, "")
+            if now[1] and now != (size, modified):
+                return True
+        return False
+
+    def keep(self, span: range, table: pa.Table) -> None:
+        """Put a chunk on the disk.
+
+        Raises
+        ------
+        CTCError
+            If the disk is full, or the folder is gone.
+        """
+        if not self.folder.is_dir():
+            raise PredictionsError(
+                f"The folder {self.folder.parent} has vanished, or {self.folder.name} in it was removed. Bring it "
+                f"back, and give the same command again."
+            )
+        with replacing(self._path(span)) as temporary:
+            pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
+        self.done[span.start] = span
+
+    def _path(self, span: range) -> Path:
+        return self.folder / f"{span.start:012}-{span.stop:012}.parquet"
+
+    def release(self) -> None:
+        """Let go of the folder; it goes away where nothing in it is done."""
+        if self._lock is None:
+            return
+        nothing = not any(_NAME.fullmatch(entry.name) for entry in self.folder.glob("*"))
+        self._lock.release()
+        self._lock = None
+        if nothing:
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _begun(out: Path, anew: bool) -> Record | None:
+    try:
+        return read_record(out)
+    except PredictionsError:
+        if anew:
+            return None
+        raise
+
+
+def _locked(folder: Path, out: Path) -> Lock:
+    try:
+        return Lock.take(folder / _LOCK, "napari-ctc classify")
+    except LockedError as problem:
+        raise PredictionsError(
+            f"{out.name} is being written by {problem}. Wait until it is done, or choose another name."
+        ) from None
