@@ -1,10 +1,14 @@
 from contextlib import suppress
+from threading import current_thread, main_thread
 
 import numpy as np
 import pytest
 
+pytest.importorskip("napari")
 from napari_ctc.data.specimens import Layout
-from napari_ctc.gui import layers
+from napari_ctc.gui import layers, open_jobs
+
+TIME = 60_000
 
 
 @pytest.fixture
@@ -22,25 +26,38 @@ def buttons(make_napari_viewer, opening):
     return viewer, widget
 
 
-def test_open_folder_opens_it_without_asking_for_a_reader(buttons, opening, monkeypatch, drawn_folder):
+def wait_for_layers(qtbot, viewer, count=4):
+    qtbot.waitUntil(lambda: len(viewer.layers) == count, timeout=TIME)
+
+
+def test_open_folder_opens_it_without_asking_for_a_reader(buttons, opening, monkeypatch, drawn_folder, qtbot):
     viewer, widget = buttons
     monkeypatch.setattr(opening, "ask_folder", lambda parent: str(drawn_folder))
+    read = []
+    stack_of = open_jobs.open_stack
+    monkeypatch.setattr(open_jobs, "open_stack", lambda *any: read.append(current_thread()) or stack_of(*any))
+    monkeypatch.setattr(layers, "open_stack", lambda *_: pytest.fail("read in the window's thread"))
     widget.folder.click()
+    wait_for_layers(qtbot, viewer)
+    assert len(read) == 1 and read[0] is not main_thread()
+    assert viewer.layers[0].source.path == str(drawn_folder)
     assert viewer.layers[0].data.shape == (60, 64, 64)
     assert viewer.dims.current_step[0] == 0  # napari itself would begin in the middle
 
 
-def test_open_labels_opens_the_specimens_of_a_table(buttons, opening, monkeypatch, drawn_folder):
+def test_open_labels_opens_the_specimens_of_a_table(buttons, opening, monkeypatch, drawn_folder, qtbot):
     viewer, widget = buttons
     monkeypatch.setattr(opening, "ask_table", lambda parent: str(drawn_folder / "manifest.csv"))
     widget.labels.click()
+    wait_for_layers(qtbot, viewer)
     stack, _ = layers.stack_of(viewer.layers[0])
     assert stack.manifest.counts().sum() == 60
 
 
-def test_try_drawn_specimens_opens_300(buttons):
+def test_try_drawn_specimens_opens_300(buttons, qtbot):
     viewer, widget = buttons
     widget.drawn.click()
+    wait_for_layers(qtbot, viewer)
     assert viewer.layers["DAPI"].data.shape == (300, 224, 224)
 
 
@@ -51,13 +68,14 @@ def test_a_cancelled_choice_opens_nothing(buttons, opening, monkeypatch):
     assert len(viewer.layers) == 0
 
 
-def test_a_wrong_folder_is_told_in_one_sentence(buttons, opening, monkeypatch, tmp_path):
+def test_a_wrong_folder_is_told_in_one_sentence(buttons, opening, monkeypatch, tmp_path, qtbot):
     from napari.utils.notifications import notification_manager
 
     viewer, widget = buttons
     monkeypatch.setattr(opening, "ask_folder", lambda parent: str(tmp_path))
     notification_manager.records.clear()
     widget.folder.click()
+    qtbot.waitUntil(lambda: len(notification_manager.records) > 0, timeout=TIME)
     assert len(viewer.layers) == 0
     (record,) = notification_manager.records
     assert "hold no specimen file (.npy)" in record.message
@@ -92,7 +110,9 @@ def dialog(make_napari_viewer, opening, qtbot):
     qtbot.wait(10)
 
 
-def test_the_menu_opens_a_dialog_that_opens_files_and_keeps_the_layout(dialog, opening, monkeypatch, tmp_path):
+def test_the_menu_opens_a_dialog_that_opens_files_and_keeps_the_layout(
+    dialog, opening, monkeypatch, tmp_path, qtbot
+):
     viewer, dialog = dialog
     files = [tmp_path / f"{name}.npy" for name in "ab"]
     for file in files:
@@ -101,7 +121,8 @@ def test_the_menu_opens_a_dialog_that_opens_files_and_keeps_the_layout(dialog, o
     dialog.channels.setValue(2)
     dialog.axis.setCurrentIndex(1)
     dialog.names.setText("DNA, actin")
-    dialog.files.click()
+    with qtbot.waitSignal(dialog.accepted, timeout=TIME):
+        dialog.files.click()
     assert [layer.name for layer in viewer.layers] == ["actin", "DNA"]
     assert viewer.layers[0].data.shape == (2, 9, 8)
     assert layers.preferred_layout() == Layout(2, "first") and layers.preferred_names() == ("DNA", "actin")
@@ -116,9 +137,11 @@ def test_the_dialog_says_what_is_wrong_with_the_names_and_stays(dialog, opening,
     assert not dialog.isHidden()
 
 
-def test_the_dialog_stays_when_nothing_could_be_opened(dialog, opening, monkeypatch, tmp_path):
+def test_the_dialog_stays_when_nothing_could_be_opened(dialog, opening, monkeypatch, tmp_path, qtbot):
     _, dialog = dialog
     (tmp_path / "x.csv").write_text("a,b\n")
     monkeypatch.setattr(opening, "ask_table", lambda parent: str(tmp_path / "x.csv"))
     dialog.table.click()
+    assert not dialog.table.isEnabled()  # no second one while this one is being read
+    qtbot.waitUntil(dialog.table.isEnabled, timeout=TIME)
     assert not dialog.isHidden()

@@ -9,12 +9,15 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
 from napari_ctc.data.formats import is_specimen_file
-from napari_ctc.data.specimens import Layout, describe
+from napari_ctc.data.specimens import Contents, Layout, describe
 from napari_ctc.errors import SpecimenError
+
+_AS_ZERO = str.maketrans("123456789", "000000000")
 
 ASKED = 16  # files of one size that are opened before the others are believed to be like them
 
@@ -28,19 +31,45 @@ def list_folder(folder: Path) -> dict[str, int]:
         The files' names relative to the folder, with forward slashes, in natural order ("2" before "10"), and
         their sizes in bytes; -1 for one that the system does not tell of.
     """
-    found: list[tuple[str, int]] = []
+    found: list[tuple[str, str, int]] = []  # what it is sorted by, name, size
     todo = [(str(folder), "")]
     while todo:
         place, prefix = todo.pop()
+        names: list[str] = []
+        sizes: list[int] = []
+        folders = 0
         with suppress(OSError), os.scandir(place) as entries:  # a folder that may not be opened is passed over
             for entry in entries:
                 if entry.name.startswith("."):
                     continue
                 if entry.is_dir(follow_symlinks=False):
                     todo.append((entry.path, f"{prefix}{entry.name}/"))
+                    folders += 1
                 elif is_specimen_file(entry.name):
-                    found.append((prefix + entry.name, _size(entry)))
-    return dict(sorted(found, key=_natural))
+                    names.append(entry.name)
+                    sizes.append(_size(entry))
+        # Padding each number takes longer than all the rest. Where the names of a folder are all built alike, they
+        # are in natural order by themselves.
+        plain = not folders and len({name.translate(_AS_ZERO) for name in names}) == 1
+        keys = names if plain else map(_natural, names)
+        before = _natural(prefix)
+        found.extend(
+            (before + key, prefix + name, size) for key, name, size in zip(keys, names, sizes, strict=True)
+        )
+    found.sort()
+    return {name: size for _, name, size in found}
+
+
+def sizes_of(names: Iterable[str], folder: Path) -> dict[str, int]:
+    """Give the sizes in bytes of files named relative to a folder, or by whole paths; -1 for one that is gone."""
+    sizes: dict[str, int] = {}
+    join, stat, root = os.path.join, os.stat, str(folder)  # a Path for each of 100,000 would take a second
+    for name in names:
+        try:
+            sizes[name] = stat(join(root, name)).st_size
+        except OSError:
+            sizes[name] = -1
+    return sizes
 
 
 def keys_of_files(
@@ -62,7 +91,8 @@ def keys_of_files(
     SpecimenError
         If none of the files can be read.
     """
-    alike = _alike(files, folder, layout)
+    found_by_size = contents_by_size(files, folder, layout)
+    alike = {size for size, contents in found_by_size.items() if contents.count is None}
     keys: list[str] = []
     owners: list[str] = []
     broken: list[str] = []
@@ -86,22 +116,34 @@ def keys_of_files(
     return keys, owners, notes
 
 
-def _alike(files: dict[str, int], folder: Path, layout: Layout) -> set[int]:
-    """Find the sizes of which many files are there, and those that were asked are single specimens."""
+def contents_by_size(
+    files: dict[str, int], folder: Path, layout: Layout, asked: int = ASKED
+) -> dict[int, Contents]:
+    """Say what is in files of one size in bytes, where many files have it and those that were asked are alike.
+
+    Parameters
+    ----------
+    files : dict
+        Names relative to the folder, with their sizes; -1 where it is not known.
+    folder : Path
+    layout : Layout
+    asked : int
+        How many files of each size are opened.
+    """
     by_size: dict[int, list[str]] = defaultdict(list)
     for name, size in files.items():
         by_size[size].append(name)
-    alike = set()
+    found = {}
     for size, names in by_size.items():
-        if size < 0 or len(names) <= 2 * ASKED:
+        if size < 0 or len(names) <= 2 * asked:
             continue
         try:
-            some = {describe(folder / name, layout) for name in names[:: len(names) // ASKED]}
+            some = {describe(folder / name, layout) for name in names[:: len(names) // asked]}
         except SpecimenError:
             continue  # then each is asked
-        if len(some) == 1 and next(iter(some)).count is None:
-            alike.add(size)
-    return alike
+        if len(some) == 1:
+            found[size] = some.pop()
+    return found
 
 
 def _size(entry: os.DirEntry[str]) -> int:
@@ -111,8 +153,8 @@ def _size(entry: os.DirEntry[str]) -> int:
         return -1
 
 
-def _natural(found: tuple[str, int]) -> str:
-    return re.sub(r"\d+", _padded, found[0])
+def _natural(name: str) -> str:
+    return re.sub(r"[0-9]+", _padded, name)
 
 
 def _padded(digits: re.Match[str]) -> str:

@@ -16,15 +16,18 @@ from numpy.typing import DTypeLike, NDArray
 
 from napari_ctc.data.formats import Array
 from napari_ctc.data.frames import fit_to_frame
+from napari_ctc.data.listing import contents_by_size, sizes_of
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.data.specimens import Contents, describe, split_key
+from napari_ctc.data.specimens import describe, split_key
 from napari_ctc.errors import CTCError, SpecimenError
 
 MEMORY = 256 * 2**20
 """Bytes of frames that a stack keeps, of those shown last."""
 
-MOST_HEADERS = 20_000
-"""Files whose headers are read to find the size of the view; of more files, this many spread over the set."""
+MOST_LOOKED_AT = 20_000
+"""Files that the size of the view is found from; of more files, this many spread over the set."""
+
+_ASKED_OF_A_SIZE = 256  # of many files with as many bytes, this many say what all are
 
 MOST_AT_ONCE = 2**30  # bytes that one index may read; more is a view of all at once, which nobody means
 
@@ -83,6 +86,7 @@ class SpecimenStack:
         self._memory = memory
         self._frames: OrderedDict[int, tuple[_Signature, Array]] = OrderedDict()
         self._told: set[tuple[int, _Signature]] = set()
+        self._tones: NDArray[np.float64] | None = None
         self._lock = threading.RLock()  # napari may slice its layers in threads: they wait for one reading
 
     def __len__(self) -> int:
@@ -142,7 +146,7 @@ class SpecimenStack:
         return self.tones()[:, [0, 2]]
 
     def tones(self) -> NDArray[np.float64]:
-        """Measure how dark and light each channel is, over up to 64 specimens spread over the set.
+        """Measure how dark and light each channel is, once, over up to 64 specimens spread over the set.
 
         Returns
         -------
@@ -154,6 +158,8 @@ class SpecimenStack:
         SpecimenError
             If none of these specimens can be read.
         """
+        if self._tones is not None:
+            return self._tones
         values: list[Array] = []
         problems: list[CTCError] = []
         for row in _spread(len(self), _CONTRAST_SPECIMENS):
@@ -169,6 +175,7 @@ class SpecimenStack:
         tones = np.percentile(np.concatenate(values).astype(np.float64), (0.1, 50, 99.9), axis=0).T
         flat = tones[:, 0] == tones[:, 2]
         tones[flat, 2] += np.maximum(1.0, np.abs(tones[flat, 2]) * 1e-6)
+        self._tones = tones
         return tones
 
     def _signature(self, row: int) -> _Signature:
@@ -284,18 +291,19 @@ class _View:
 
 
 def _survey(manifest: Manifest) -> _View:
-    """Read the headers: how large the view must be, and of which dtype."""
+    """Read headers: how large the view must be, and of which dtype."""
     names = list(dict.fromkeys(split_key(key)[0] for key in manifest.keys))
-    chosen = [names[place] for place in _spread(len(names), MOST_HEADERS)]
-    seen: dict[Contents, int] = {}
+    chosen = sizes_of([names[place] for place in _spread(len(names), MOST_LOOKED_AT)], manifest.root)
+    alike = contents_by_size(chosen, manifest.root, manifest.layout, _ASKED_OF_A_SIZE)
+    seen = set(alike.values())
     problems: list[CTCError] = []
-    for name in chosen:
+    for name, size in chosen.items():
+        if size in alike:
+            continue
         try:
-            contents = describe(manifest.root / name, manifest.layout)
+            seen.add(describe(manifest.root / name, manifest.layout))
         except SpecimenError as problem:
             problems.append(problem)
-            continue
-        seen[contents] = seen.get(contents, 0) + 1
     if not seen:
         raise _refusal(problems)
     height, width = max(one.height for one in seen), max(one.width for one in seen)

@@ -8,7 +8,8 @@ from __future__ import annotations
 import os
 import re
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,9 +65,32 @@ def read_layers(path: Paths) -> list[LayerData]:
     ------
     SpecimenError, ManifestError
     """
+    return layers_of(_handed.pop() if _handed else open_stack(path, preferred_layout(), preferred_names()))
+
+
+def open_stack(path: Paths, layout: Layout, names: Sequence[str] | None) -> SpecimenStack:
+    """Open a folder, manifest, file or several files as a stack; in any thread.
+
+    Raises
+    ------
+    SpecimenError, ManifestError
+    """
     if not isinstance(path, (str, os.PathLike)) and len(path) == 1:
         path = path[0]
-    return layers_of(SpecimenStack(Manifest.open(path, preferred_layout()), preferred_names()))
+    return SpecimenStack(Manifest.open(path, layout), names)
+
+
+_handed: list[SpecimenStack] = []
+
+
+@contextmanager
+def hand_over(stack: SpecimenStack) -> Iterator[None]:
+    """Let the reader give this stack, which was opened in a thread, instead of opening anything itself."""
+    _handed.append(stack)
+    try:
+        yield
+    finally:
+        _handed[:] = [one for one in _handed if one is not stack]
 
 
 def _is_table(path: str | os.PathLike[str]) -> bool:
@@ -277,7 +301,12 @@ def sample_specimen() -> list[LayerData]:
 
 def sample_folder() -> list[LayerData]:
     """Draw a folder of 300 specimens once, and open it, for File > Open Sample."""
-    return layers_of(SpecimenStack(Manifest.open(drawn_samples()), CHANNELS))
+    return layers_of(_handed.pop() if _handed else drawn_stack())
+
+
+def drawn_stack() -> SpecimenStack:
+    """Open the folder of drawn specimens, in any thread."""
+    return SpecimenStack(Manifest.open(drawn_samples()), CHANNELS)
 
 
 def drawn_samples() -> Path:

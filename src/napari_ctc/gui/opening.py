@@ -1,17 +1,12 @@
-"""Open specimens by menu and buttons, which never ask which reader to use."""
+"""Ask what to open, by menu and buttons, which never ask which reader to use. Opening it is in `open_jobs`."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, get_args
 
 from napari.settings import get_settings
-from napari.utils.notifications import show_error
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import (
-    QApplication,
     QCheckBox,
     QComboBox,
     QDialog,
@@ -29,61 +24,18 @@ from qtpy.QtWidgets import (
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import CTCError
-from napari_ctc.gui.layers import PLUGIN, add_stack, preferred_layout, preferred_names, set_preferences, watch
+from napari_ctc.gui.layers import PLUGIN, preferred_layout, preferred_names, set_preferences
+from napari_ctc.gui.open_jobs import open_drawn, open_paths
 from napari_ctc.settings import ChannelAxis
 
 if TYPE_CHECKING:
-    from napari.layers import Layer
     from napari.viewer import Viewer
-
-    from napari_ctc.data.manifest import Manifest
 
 _SPECIMENS = f"Specimens ({' '.join(f'*{suffix}' for suffix in READERS)})"
 _TABLES = "Tables of specimens (*.csv)"
 
 
-# --------------------------------------------------------------------------------------------- opening
-
-
-def open_paths(viewer: Viewer, path: str | Path | Sequence[str | Path]) -> list[Layer]:
-    """Open a folder, a manifest, a file, or several files as one stack; what is wrong with it is shown."""
-    several = not isinstance(path, (str, Path))
-    watch(viewer)
-    with _waiting(), _shown():
-        return viewer.open([*path] if several else path, stack=several, plugin=PLUGIN)
-    return []
-
-
-def open_manifest(viewer: Viewer, manifest: Manifest, channel_names: Sequence[str] | None = None) -> list[Layer]:
-    """Open specimens that a table in memory names; what is wrong with them is shown."""
-    with _waiting(), _shown():
-        return add_stack(viewer, manifest, channel_names)
-    return []
-
-
-def open_drawn(viewer: Viewer) -> list[Layer]:
-    """Open the folder of drawn specimens, drawing it first where it is not there yet."""
-    watch(viewer)
-    with _waiting(), _shown():
-        return viewer.open_sample(PLUGIN, "folder")
-    return []
-
-
-@contextmanager
-def _shown() -> Iterator[None]:
-    try:
-        yield
-    except CTCError as problem:
-        show_error(str(problem))
-
-
-@contextmanager
-def _waiting() -> Iterator[None]:
-    QApplication.setOverrideCursor(Qt.CursorShape.WaitCursor)
-    try:
-        yield
-    finally:
-        QApplication.restoreOverrideCursor()
+# ------------------------------------------------------------------------------------- asking for paths
 
 
 def ask_folder(parent: QWidget) -> str:
@@ -230,7 +182,8 @@ class OpenDialog(QDialog):
         layout.addLayout(form)
         layout.addWidget(self.problem)
         layout.addSpacing(8)
-        layout.addWidget(QLabel("Open:", self))
+        self.question = QLabel("Open:", self)
+        layout.addWidget(self.question)
         layout.addLayout(buttons)
         self.setMinimumWidth(460)
 
@@ -247,8 +200,19 @@ class OpenDialog(QDialog):
             self._open(path)
 
     def _open(self, path: str | list[str]) -> None:
-        if open_paths(self._viewer, path):
-            self.accept()
+        self._be_busy(True)
+        opening = open_paths(self._viewer, path)
+        opening.opened.connect(self.accept)
+        opening.failed.connect(self._stay)
+
+    def _stay(self) -> None:
+        self._be_busy(False)
+
+    def _be_busy(self, on: bool) -> None:
+        """Take no second order while one is being carried out."""
+        for button in (self.folder, self.files, self.table):
+            button.setEnabled(not on)
+        self.question.setText("Opening…" if on else "Open:")
 
     def _remember(self) -> bool:
         """Keep the choices as preferences, or say why they cannot be."""

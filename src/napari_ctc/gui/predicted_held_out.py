@@ -10,7 +10,7 @@ from superqt import QElidingLabel
 
 from napari_ctc.gui.held_out import Cell, Found, find
 from napari_ctc.gui.jobs import RunningJob, start
-from napari_ctc.gui.opening import open_manifest
+from napari_ctc.gui.open_jobs import open_manifest
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
