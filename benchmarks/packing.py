@@ -72,7 +72,7 @@ def measure(place: Path, files: int, size: int, rounds: int) -> dict:
     works: dict[str, Callable[[Path], object]] = {
         "list": lambda table: Manifest.open(table),
         "train": read_as_training_does,
-        "classify": lambda table: run(classify(table, classifier, place / "rows.parquet")),
+        "classify": lambda table: run(classify(table, classifier, place / "rows.parquet", replace=True)),
     }
     for name, work in works.items():
         pairs = [(seconds(work, folder), seconds(work, stack.with_suffix(".csv"))) for _ in range(rounds)]

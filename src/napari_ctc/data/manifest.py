@@ -171,7 +171,8 @@ class Manifest:
     @property
     def keys(self) -> list[str]:
         """The specimens' keys, in order."""
-        return list(self.table["path"])
+        keys: list[str] = self.table["path"].to_numpy(dtype=object).tolist()
+        return keys
 
     @property
     def labels_file(self) -> Path:
@@ -197,8 +198,8 @@ class Manifest:
 
     def labels(self, classes: Sequence[str]) -> NDArray[np.int64]:
         """Give each specimen's class as its place in `classes`; -1 for none or another."""
-        places = {name: place for place, name in enumerate(classes)}
-        return np.array([places.get(name, -1) for name in self.table["label"]], dtype=np.int64)
+        known = pd.Index(list(classes), dtype=object)
+        return known.get_indexer(pd.Index(self.table["label"], dtype=object)).astype(np.int64)
 
     def labelled(self) -> Manifest:
         """Return the labelled rows."""

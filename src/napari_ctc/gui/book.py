@@ -10,6 +10,7 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
@@ -54,9 +55,13 @@ class Book:
 
     def hold(self, manifest: Manifest, ids: Iterable[int]) -> None:
         """Add the specimens of a manifest, with their ids in the window."""
-        keys = rebase(manifest.keys, manifest.root, self.path.parent)
-        for place, (key, identity) in enumerate(zip(keys, ids, strict=True)):
-            self.keys[identity] = key, manifest, place
+        keys, ids = rebase(manifest.keys, manifest.root, self.path.parent), list(ids)
+        self.keys.update(zip(ids, zip(keys, repeat(manifest), range(len(keys)), strict=False), strict=True))
+        once = {key: [identity] for key, identity in zip(keys, ids, strict=True)}
+        if len(once) == len(keys) and self.ids.keys().isdisjoint(once):
+            self.ids |= once  # the window waits for this, so 100,000 are not added one by one
+            return
+        for key, identity in zip(keys, ids, strict=True):
             self.ids.setdefault(key, []).append(identity)
 
     @property
