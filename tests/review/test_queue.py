@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from napari_ctc.review.audit import Round
-from napari_ctc.review.queue import DEFAULT, ONE_IN, ORDERS, State, least_labelled, next_up
+from napari_ctc.review.queue import DEFAULT, ONE_IN, ORDERS, State, next_up
 from napari_ctc.review.space import Space
 
 N = 400
@@ -113,12 +113,6 @@ def test_an_unreadable_specimen_is_not_asked():
     features[7] = np.nan
     state = State(Space.of(features), np.full(N, -1), np.zeros(N, bool))
     assert 7 not in {one.row for one in next_up(state, KEYS, a_round(state), count=N)}
-
-
-def test_the_rare_class_is_the_one_with_fewest_labels():
-    assert least_labelled([5, 2, 9]) == 1
-    assert least_labelled([0, 0, 0]) == 2
-    assert least_labelled([]) == -1
 
 
 def test_the_default_order_comes_first():

@@ -1,6 +1,7 @@
-"""Measure the open specimens in the background, once each, for the queue to go by.
+"""Measure the open specimens in the background, once each, for the instant head and the queue to go by.
 
-What is measured is in `review.features`.
+With a classifier in use, by its network's own features; else, and until these are there, by fixed measurements.
+What is measured is in `review.features` and `review.embedding`.
 """
 
 from __future__ import annotations
@@ -12,11 +13,13 @@ from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_ctc.events import Event, Measured
+from napari_ctc.gui.feature_table import FeatureTable
 from napari_ctc.gui.jobs import start
-from napari_ctc.review.features import feature_count, measure
+from napari_ctc.review.embedding import embed
+from napari_ctc.review.features import measure
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    from collections.abc import Callable
 
     from napari_ctc.gui.session import Session
 
@@ -32,24 +35,29 @@ class Measuring(QWidget):
     session : Session
     parent : QWidget
         When it goes, so does the work.
+
+    Attributes
+    ----------
+    held : callable
+        Whether a network is at work that must not be held up by this.
     """
 
     progressed = Signal()
+    held: Callable[[], bool] = staticmethod(lambda: False)
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
         self.hide()
         self._session = session
         self._job = None
-        self._of_job = np.zeros(0, np.intp)
-        self.ids = np.zeros(0, np.int64)
-        self.values = np.zeros((0, 0), np.float32)
-        self.done = 0
+        self._fixed, self._network = FeatureTable(), FeatureTable("none")
+        self._unfit = ""  # the network whose features cannot be had
         self._soon = QTimer(self)
         self._soon.setSingleShot(True)
         self._soon.setInterval(_FIRST_SHOW_MS)
         self._soon.timeout.connect(self._begin)
         session.specimens_changed.connect(self._follow)
+        session.classifier_changed.connect(self._follow)
         self._follow()
 
     @property
@@ -57,16 +65,17 @@ class Measuring(QWidget):
         """Whether there are specimens that will be measured."""
         return self._soon.isActive() or self._job is not None
 
-    def features_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
-        """Give the features of specimens by their ids; rows of NaN where there are none yet."""
-        values = np.full((len(ids), self.values.shape[1]), np.nan, np.float32)
-        if len(self.ids):
-            places = np.minimum(np.searchsorted(self.ids, ids), len(self.ids) - 1)
-            known = self.ids[places] == ids
-            values[known] = self.values[places[known]]
-        return values
+    @property
+    def table(self) -> FeatureTable:
+        """The features to go by: the network's, once it has seen as many specimens as were measured."""
+        return self._network if self._network.done and self._network.done >= self._fixed.done else self._fixed
 
-    def _follow(self) -> None:
+    @property
+    def done(self) -> int:
+        """How many specimens can be gone by."""
+        return self.table.done
+
+    def _follow(self, _changed: object = None) -> None:
         if self._job is not None:
             self._job.stop()
         self._soon.start()
@@ -76,36 +85,48 @@ class Measuring(QWidget):
         if self._job is not None:  # it was asked to stop, and ends soon
             self._soon.start()
             return
-        rows = self._session.rows
+        rows, classifier = self._session.rows, self._session.classifier
         fitting = np.flatnonzero(rows.channels == rows.channels[:1])
-        if not 0 < len(fitting) <= MOST:
-            self.ids, self.values, self.done = np.zeros(0, np.int64), np.zeros((0, 0), np.float32), 0
-            self.progressed.emit()
-            return
-        ids = np.sort(rows.ids[fitting])
-        count = feature_count(int(rows.channels[fitting[0]]))
-        same = self.values.shape[1] == count
-        values = self.features_of(ids) if same else np.full((len(ids), count), np.nan, np.float32)
-        self.ids, self.values = ids, values
-        left = fitting[np.isnan(values[np.searchsorted(ids, rows.ids[fitting])]).any(axis=1)]
-        self.done = len(ids) - len(left)
-        self._of_job = np.searchsorted(ids, rows.ids[left])
-        if len(left):
-            self._job = start(
-                measure(self._session.manifest(left)),
-                parent=self,
-                name="Measuring specimens",
-                on_event=self._hear,
-                on_finished=self._end,
-                quiet=True,
-            )
+        if len(fitting) > MOST:
+            fitting = fitting[:0]
+        ids, channels = rows.ids[fitting], int(rows.channels[0]) if len(fitting) else 0
+        if classifier is None or classifier.digest != self._network.network:
+            self._network = FeatureTable("none" if classifier is None else classifier.digest)
+        left, left_of_network = self._fixed.follow(ids, channels), self._network.follow(ids, channels)
+        by_network = (
+            classifier is not None and classifier.channel_count == channels and classifier.digest != self._unfit
+        )
+        if by_network and len(left_of_network) and self.held():
+            self._soon.start()
+        elif by_network and len(left_of_network):
+            manifest = self._session.manifest(fitting[left_of_network])
+            self._start(embed(manifest, classifier), self._network)
+        elif not by_network and len(left):
+            self._start(measure(self._session.manifest(fitting[left])), self._fixed)
         self.progressed.emit()
+
+    def _start(self, job: object, table: FeatureTable) -> None:
+        self._filling = table
+        self._job = start(
+            job,
+            parent=self,
+            name="Measuring specimens",
+            on_event=self._hear,
+            on_error=self._fail,
+            on_finished=self._end,
+            quiet=True,
+        )
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, Measured):
-            self.values[self._of_job[list(event.rows)]] = event.values
-            self.done += len(event.rows)
+            self._filling.take(event.rows, event.values)
             self.progressed.emit()
+
+    def _fail(self, _problem: Exception) -> None:
+        """Do with fixed measurements where a network gives no features."""
+        if self._filling is self._network:
+            self._unfit = self._network.network
+            self._soon.start()
 
     def _end(self) -> None:
         self._job = None
@@ -114,6 +135,7 @@ class Measuring(QWidget):
     def leave(self) -> None:
         """Stop the work and let go of the session."""
         self._session.specimens_changed.disconnect(self._follow, missing_ok=True)
+        self._session.classifier_changed.disconnect(self._follow, missing_ok=True)
         self._soon.stop()
         if self._job is not None:
             self._job.stop()

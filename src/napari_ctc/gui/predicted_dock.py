@@ -39,6 +39,7 @@ from napari_ctc.gui.predicted_queue import QueueRow
 from napari_ctc.gui.predicted_strip import ClassStrip
 from napari_ctc.gui.predicted_views import Views
 from napari_ctc.gui.session import session_of
+from napari_ctc.gui.speakers import HEAD
 
 if TYPE_CHECKING:
     import napari.viewer
@@ -77,6 +78,7 @@ class PredictedDock(QWidget):
         self._build()
         self.keys = LabelKeys(self.session, self.labelling, self.table, self.queue, self._viewer.window._qt_window)  # noqa: SLF001
         self.background = Background(self.session, self)
+        self.queue.measuring.held = self._classifying
         self.background.progressed.connect(self._show_progress)
         self.background.failed.connect(self._say)
         self.session.specimens_changed.connect(self._specimens_changed)
@@ -196,7 +198,9 @@ class PredictedDock(QWidget):
         self.model.refresh()
         self.strip.refresh()
         self._show_current()
-        if not self._settle.isActive():
+        if self.session.speaking == HEAD:  # no row moves away under the hand of the person who labels
+            self.views.offer_sorting(self.model.by_prediction)
+        elif not self._settle.isActive():
             self._settle.start()
 
     def _labels_changed(self, _indices: object) -> None:
@@ -233,6 +237,9 @@ class PredictedDock(QWidget):
         self.filters.offer(self.session.classes)
         self.strip.refresh()
         self.queue.refresh()
+
+    def _classifying(self) -> bool:
+        return self.background.busy
 
     def _show_progress(self, done: int, total: int) -> None:
         if total:

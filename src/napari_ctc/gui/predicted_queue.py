@@ -13,19 +13,20 @@ from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QWidget
 from superqt import QElidingLabel
 
+from napari_ctc.gui.instant import Instant
 from napari_ctc.gui.measuring import MOST, Measuring
 from napari_ctc.gui.rows import NOT_KNOWN
+from napari_ctc.review.hunt import SURE_FROM
 from napari_ctc.review.loop import Turn, take_turn
 from napari_ctc.review.queue import ORDERS
-from napari_ctc.review.space import Space
 
 if TYPE_CHECKING:
     from napari_ctc.gui.book import Book
     from napari_ctc.gui.labelling import Labelling
     from napari_ctc.gui.session import Session
-    from napari_ctc.review.head import Head
 
 KEY = "N"
+_FEWEST = "fewest labels"
 _WORDS = {
     "rare": "most likely rare",
     "mixed": "rare, sometimes uncertain",
@@ -52,8 +53,8 @@ class QueueRow(QWidget):
         self.measuring = Measuring(session, self)
         self._skipped: set[str] = set()
         self._shown_id = NOT_KNOWN  # the specimen that the queue brought
-        self._head: Head | None = None
-        self._space: tuple[object, Space] = (None, Space.of(np.zeros((0, 1), np.float32)))
+        self.instant = Instant(session, self.measuring, self)
+        self._labels = 0  # that the last turn went by
         self._said = ""
         self._turn: Turn | None = None
         self._build()
@@ -80,7 +81,10 @@ class QueueRow(QWidget):
             self.order.addItem(_WORDS[name], name)
         self.rare = QComboBox(self)
         self.rare.setObjectName("rareClass")
-        self.rare.setToolTip("The class that you look for; by itself it is the one with the fewest labels")
+        self.rare.setToolTip(
+            "The class that you look for. By itself it is the one that has the fewest labels when the hunt begins "
+            f"({SURE_FROM} labels or more); it stays the same while you find more of it"
+        )
         self.rare.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
         self.hidden = QCheckBox("hide predictions", self)
         self.hidden.setObjectName("hidePredictions")
@@ -106,10 +110,12 @@ class QueueRow(QWidget):
         if not self.rare.count() or offered != list(names):
             chosen = self.rare.currentData()
             self.rare.clear()
-            self.rare.addItem("fewest labels", "")
+            self.rare.addItem(_FEWEST, "")
             for name in names:
                 self.rare.addItem(name, name)
             self.rare.setCurrentIndex(max(self.rare.findData(chosen), 0))
+        hunted = self._turn.rare if self._turn is not None else ""
+        self.rare.setItemText(0, f"{_FEWEST}: {hunted}" if hunted and not self.rare.currentData() else _FEWEST)
         text = " · ".join(part for part in (self._said, *self._progress()) if part)
         self.text.setText(text)
         self.text.setToolTip(text)
@@ -120,7 +126,7 @@ class QueueRow(QWidget):
             return [f"the queue works for up to {MOST:,} open specimens"]
         parts = [f"{done:,} of {total:,} measured"] if self.measuring.running and done < total else []
         if self._turn is not None:
-            learnt = f"goes by {self._turn.labels:,} labels" if self._turn.labels else ""
+            learnt = f"goes by {self._labels:,} labels" if self._labels else ""
             parts = [self._turn.bound, self._turn.hits, learnt, *parts]
         return parts
 
@@ -151,30 +157,32 @@ class QueueRow(QWidget):
         if book is None or book.refusal:
             self._labelling.refuse(book.refusal if book else "Open specimens first.")
             return
-        if not self.measuring.values.shape[1]:
+        if not self.measuring.table.values.shape[1]:
             self._tell_nothing()
             return
+        self.instant.ask()
         keys = list(book.ids)
         ids = np.array([book.ids[key][0] for key in keys], np.int64)
         asked = {
-            "classes": self._session.keyed,
             "rare": self.rare.currentData() or "",
             "order": self.order.currentData(),
             "skipped": frozenset(self._skipped),
-            "before": self._head,
         }
-        mark = (tuple(ids.tolist()), self.measuring.done)
-        features = None if mark == self._space[0] else self.measuring.features_of(ids)
 
-        def work() -> Turn:
-            if features is not None:
-                self._space = mark, Space.of(features)
-            return take_turn(book.journal.history, keys, self._space[1], **asked)
+        def work() -> tuple[Turn, int] | None:
+            lesson = self.instant.newest()
+            if lesson is None:
+                return None
+            learnt = lesson.of(ids)
+            return take_turn(book.journal.history, keys, learnt, lesson.classes, **asked), learnt.labels
 
         self._labelling.ask(work, partial(self._show, book, keys))
 
-    def _show(self, book: Book, keys: list[str], turn: Turn) -> None:
-        self._turn, self._head, self._said = turn, turn.head, ""
+    def _show(self, book: Book, keys: list[str], found: tuple[Turn, int] | None) -> None:
+        if found is None:
+            return
+        (turn, self._labels), self._said = found, ""
+        self._turn = turn
         identity = book.ids[keys[turn.next.row]][0] if turn.next is not None else NOT_KNOWN
         index = self._session.index_of(identity)
         if index == NOT_KNOWN:
@@ -197,12 +205,13 @@ class QueueRow(QWidget):
             self._session.conceal(NOT_KNOWN)
 
     def _forget(self) -> None:
-        self._shown_id, self._turn, self._head, self._said = NOT_KNOWN, None, None, ""
+        self._shown_id, self._turn, self._said = NOT_KNOWN, None, ""
         self._skipped.clear()
         self.refresh()
 
     def leave(self) -> None:
         """Stop measuring, show predictions again and let go of the session."""
+        self.instant.leave()
         self.measuring.leave()
         self._session.specimens_changed.disconnect(self._forget, missing_ok=True)
         self._session.current_changed.disconnect(self._follow_current, missing_ok=True)

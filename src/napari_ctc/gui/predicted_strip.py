@@ -22,6 +22,8 @@ from superqt import QElidingLabel
 from napari_ctc.gui.class_chips import ClassChips
 from napari_ctc.gui.keys import HINT
 from napari_ctc.gui.rows import NOT_KNOWN, Status
+from napari_ctc.gui.speaker_switch import SpeakerSwitch
+from napari_ctc.gui.speakers import is_instant
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -63,7 +65,9 @@ class ClassStrip(QWidget):
         self.state = QLabel(self)
         self.state.setObjectName("predictionState")
         self.state.setToolTip("Specimens without a current prediction")
-        self.origin = QLabel(self)
+        self.switch = SpeakerSwitch(self._session, self)
+        self.origin = QElidingLabel(self)
+        self.origin.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Preferred)
         self.origin.setObjectName("predictedBy")
         self.train_button = QPushButton("Train or load a classifier…", self)
         self.train_button.setObjectName("openTrainDock")
@@ -83,7 +87,7 @@ class ClassStrip(QWidget):
         self.change.clicked.connect(self._ask_place)
         upper, lower = QHBoxLayout(), QHBoxLayout()
         upper.addWidget(self.chips, 1)
-        for part in (self.state, self.origin, self.train_button):
+        for part in (self.state, self.switch, self.origin, self.train_button):
             upper.addWidget(part, 0, Qt.AlignmentFlag.AlignTop)
         lower.addWidget(self.hint, 1)
         lower.addWidget(self.place)
@@ -149,17 +153,26 @@ class ClassStrip(QWidget):
         self.place.setToolTip(f"{closed}\n{book.path}" if closed else f"Labels are kept in {book.path}")
 
     def _show_origin(self) -> None:
-        classifier, path = self._session.classifier, self._session.classifier_path
-        self.train_button.setVisible(classifier is None)
-        if classifier is None:
+        """Say whose predictions are shown."""
+        session = self._session
+        speaker, path = session.words.speaker, session.classifier_path
+        self.switch.refresh()
+        self.train_button.setVisible(session.classifier is None)
+        if speaker is None:
             self.origin.setText("No classifier yet: train or load one.")
-            self.origin.setToolTip("Without a classifier nothing is predicted")
-            return
-        self.origin.setText(f"by {path.name if path else 'a new classifier'} ({classifier.digest[:8]})")
-        self.origin.setToolTip(
-            f"The predictions are by the classifier with the digest {classifier.digest}, which knows "
-            f"{', '.join(classifier.classes)}.\n{path or 'It has not been saved.'}"
-        )
+            self.origin.setToolTip("Without a classifier nothing is predicted before two classes have labels")
+        elif is_instant(speaker):
+            self.origin.setText(f"by the {speaker.name}")
+            self.origin.setToolTip(
+                "The predictions are by the instant head: it learns anew from each of your labels, and calls a "
+                "class as if all were equally frequent. What it says of specimens that it learnt from flatters it"
+            )
+        else:
+            self.origin.setText(f"by {path.name if path else 'a new classifier'} ({speaker.digest[:8]})")
+            self.origin.setToolTip(
+                f"The predictions are by the trained network with the digest {speaker.digest}, which knows "
+                f"{', '.join(speaker.classes)}.\n{path or 'It has not been saved.'}"
+            )
 
     # ------------------------------------------------------------------------------------ what a person does
 

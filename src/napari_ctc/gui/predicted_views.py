@@ -84,6 +84,10 @@ class Views(QStackedWidget):
         self.order.activated.connect(self._sort)
         self.reverse = _button("reverse", "reverse", "Begin with the other end", self.bar)
         self.reverse.toggled.connect(self._reverse)
+        self.again = _button("sortAgain", "sort again", "Predictions have changed since this was sorted", self.bar)
+        self.again.setCheckable(False)
+        self.again.clicked.connect(self._model.rearrange)
+        self.again.hide()
         self.apart = _button("apart", "side by side", "Show the channels side by side, not added up", self.bar)
         self.apart.toggled.connect(self.gallery.set_apart)
         self.size = QSlider(Qt.Orientation.Horizontal, self.bar)
@@ -95,7 +99,7 @@ class Views(QStackedWidget):
         self.size.valueChanged.connect(self.gallery.set_side)
         row = QHBoxLayout(self.bar)
         row.setContentsMargins(0, 0, 0, 0)
-        for widget in (self.tabs, self.order, self.reverse, self.apart, self.size):
+        for widget in (self.tabs, self.order, self.reverse, self.again, self.apart, self.size):
             row.addWidget(widget)
         self.tabs.currentChanged.connect(self.show_view)
         self.show_view(0)
@@ -117,6 +121,10 @@ class Views(QStackedWidget):
         number = heading(self._session.shown.speaker)
         self.order.setItemText(self.order.findData(orders.PROBABILITY), f"{number}, highest first")
 
+    def offer_sorting(self, on: bool) -> None:
+        """Offer to sort anew, where rows kept their places while predictions changed."""
+        self.again.setVisible(on)
+
     def _sort(self, _place: int) -> None:
         by = self.order.currentData()
         anchor = self._session.current if by == orders.LIKENESS else NOT_KNOWN
@@ -130,6 +138,7 @@ class Views(QStackedWidget):
 
     def _show_order(self) -> None:
         order = self._model.order
+        self.again.hide()
         self.order.setCurrentIndex(self.order.findData(order.by))
         self.reverse.blockSignals(True)
         self.reverse.setChecked(order.descending != (order.by in orders.DESCENDING))

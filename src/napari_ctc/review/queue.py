@@ -188,8 +188,3 @@ def _put_off(order: Iterable[int], late: Collection[int]) -> list[int]:
 
 def _first(order: Iterable[int], taken: Collection[int]) -> int | None:
     return next((row for row in order if row not in taken), None)
-
-
-def least_labelled(counts: Sequence[int] | NDArray[np.integer]) -> int:
-    """Give the place of the class to hunt where nobody named one: fewest labels, and the last of equals."""
-    return len(counts) - 1 - int(np.argmin(np.asarray(counts)[::-1])) if len(counts) else -1

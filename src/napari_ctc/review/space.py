@@ -49,6 +49,13 @@ class Space:
         sketch = values @ directions[:, ::-1][:, :SKETCH].astype(np.float32)
         return cls(values, known, sketch)
 
+    def part(self, rows: NDArray[np.integer]) -> Space:
+        """Give the points of some specimens, in this order; -1 stands for one that could not be measured."""
+        if np.array_equal(rows, np.arange(len(self.known))):
+            return self
+        known = self.known[rows] & (rows >= 0)
+        return Space(self.values[rows], known, self.sketch[rows])
+
     def distances(self, rows: NDArray[np.integer]) -> Floats:
         """Give each specimen's squared distance, (N,), to the nearest of some; infinite where there are none."""
         nearest = np.full(len(self.values), np.inf, np.float32)
