@@ -67,8 +67,7 @@ def other_network(variant: str) -> Iterator[None]:
     stems = {"fine stem": ((3, 1),) * 3, "coarse stem": ((5, 2), (7, 4), (7, 4))}.get(variant, networks.STEMS)
 
     def build(channels: int, classes: int, size: int) -> torch.nn.Module:
-        rings = {"mean pooling": False, "ring pooling": True}.get(variant, False)
-        network = compact(channels, classes, size, widths, stems, rings)
+        network = compact(channels, classes, size, widths, stems, rings=variant != "mean pooling")
         if variant == "norm momentum 0.02":
             for one in network.modules():
                 if isinstance(one, torch.nn.BatchNorm2d):

@@ -6,7 +6,8 @@ import torch
 
 from napari_ctc.learn import batches
 from napari_ctc.learn.augment import Changes, draw_changes, moved
-from napari_ctc.learn.batches import Canvas, Moments, Pool, ahead, fit
+from napari_ctc.learn.batches import Moments, Pool, ahead
+from napari_ctc.learn.canvas import Canvas, Form, fit
 
 CPU = torch.device("cpu")
 
@@ -141,17 +142,42 @@ def test_mean_and_spread_equal_those_of_all_pixels_at_once():
     np.testing.assert_allclose(moments.sd(), pixels.std(axis=0), rtol=1e-8)
 
 
-def test_a_pool_too_large_for_memory_gives_the_same_batches(monkeypatch):
-    specimens = [np.full((20 + n, 24, 4), n, np.uint8) for n in range(6)]
+@pytest.mark.parametrize("size", [24, 12])
+def test_a_pool_too_large_for_memory_gives_the_same_batches(monkeypatch, size):
+    specimens = list(np.random.default_rng(0).integers(0, 255, (6, 28, 24, 4)).astype(np.uint8))
     readers = [lambda n=n: specimens[n] for n in range(6)]
-    kept = Pool(readers, 24, 4, np.dtype("u1"))
+    kept = Pool(readers, Form.of(24, size, np.dtype("u1")), 4)
     for place in range(6):
         kept.read(place)
     monkeypatch.setattr(batches, "memory_for_specimens", lambda: 0)
-    read_again = Pool(readers, 24, 4, np.dtype("u1"))
+    read_again = Pool(readers, Form.of(24, size, np.dtype("u1")), 4)
     assert kept.kept is not None and read_again.kept is None
     rows = np.array([4, 1, 1, 5])
-    assert (kept.batch(rows).pixels == read_again.batch(rows).pixels).all()
+    changes = draw_changes(np.random.default_rng(0), 4, size, 4)
+    for one in (None, changes):
+        pixels = kept.batch(rows, one).pixels
+        assert pixels.shape == (4, size, size, 4) and (pixels == read_again.batch(rows, one).pixels).all()
+
+
+@pytest.mark.parametrize("dtype", "u1 i1 u2 u4 f4 f8".split())
+def test_what_is_kept_at_the_networks_size_is_the_same_input(dtype):
+    values = np.random.default_rng(0).integers(0, 100, (48, 48, 2)).astype(dtype)
+    canvas = Canvas(48, 20, (40.0, 50.0), (20.0, 30.0))
+    form = Form.of(48, 20, np.dtype(dtype))
+    kept = form.kept(values)
+    assert kept.shape == (20, 20, 2) and kept.nbytes <= values.nbytes / 2
+    if np.dtype(dtype).kind in "iu":
+        assert kept.dtype.kind == np.dtype(dtype).kind
+    largest = {"u1": 1e-4, "i1": 1e-4, "f4": 1e-5, "f8": 1e-5}.get(dtype, 0.5 / 20)  # half a step of the file's
+    np.testing.assert_allclose(
+        form.canvas(canvas).to_input(kept[None], CPU), canvas.to_input(values[None], CPU), atol=1.01 * largest
+    )
+
+
+def test_specimens_smaller_than_the_network_are_kept_as_they_are():
+    form = Form.of(24, 48, np.dtype("u1"))
+    assert (form.side, form.dtype, form.steps) == (24, np.dtype("u1"), 1)
+    assert form.canvas(Canvas(24, 48, (1.0,), (1.0,))) == Canvas(24, 48, (1.0,), (1.0,))
 
 
 def test_reading_ahead_keeps_the_order_and_ends_its_threads():

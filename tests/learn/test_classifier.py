@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from spots import draw_spot, write_spots
 from napari_ctc.errors import ClassifierError
 from napari_ctc.events import run
 from napari_ctc.learn.loading import load_classifier, read_card
+from napari_ctc.learn.networks import compact
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 
@@ -31,8 +33,8 @@ def trained(tmp_path_factory):
 def rewritten(trained, tmp_path):
     """Write the classifier's file with another description or other tensors."""
 
-    def write(change=None, tensors=None, card=None):
-        source = trained[1] / "model.safetensors"
+    def write(change=None, tensors=None, card=None, source="model"):
+        source = trained[1] / f"{source}.safetensors"
         with safe_open(source, framework="numpy") as file:
             text = file.metadata()["napari_ctc"]
             found = {name: file.get_tensor(name) for name in file.keys()}
@@ -139,7 +141,7 @@ def test_a_file_cut_short_or_changed_is_refused(trained, tmp_path):
         ({"shown": [0.2, 0.3, 0.5]}, "changed or damaged"),
         ({"loss_prior": [0.2, 0.3, 0.5]}, "changed or damaged"),
         ({"calibrated": ["debris"]}, "changed or damaged"),
-        ({"format_version": 1}, "changed or damaged"),
+        ({"format_version": 1}, "tensors do not fit"),
         ({"structure": 0}, "does not hold together"),
         ({"structure": 99}, "has no structure 99"),
     ],
@@ -164,10 +166,20 @@ def older_file(path, version, without=(), settings=()):
     return card | {"format_version": version, "digest": digest.hexdigest()}
 
 
-def test_a_file_of_version_1_still_loads_and_is_saved_as_such(trained, rewritten, tmp_path):
+@pytest.fixture(scope="module")
+def before_rings(trained):
+    """Save a classifier whose network has the first structure, as all had in versions 1 and 2."""
     classifier, folder = trained
-    older = older_file(folder / "model.safetensors", 1, ("shown", "temperature", "calibrated", "structure"))
-    loaded = load_classifier(rewritten(card=json.dumps(older)))
+    network = compact(4, 3, classifier.size, rings=False)
+    path = folder / "before_rings.safetensors"
+    replace(classifier, network_module=network, structure=1, digest="").save(path)
+    return path
+
+
+def test_a_file_of_version_1_still_loads_and_is_saved_as_such(trained, before_rings, rewritten, tmp_path):
+    classifier, _ = trained
+    older = older_file(before_rings, 1, ("shown", "temperature", "calibrated", "structure"))
+    loaded = load_classifier(rewritten(card=json.dumps(older), source="before_rings"))
     assert loaded.digest == older["digest"] != classifier.digest
     assert (loaded.temperature, loaded.calibrated) == (1.0, ())
     counts = np.array(list(classifier.counts["training"].values()))
@@ -175,21 +187,24 @@ def test_a_file_of_version_1_still_loads_and_is_saved_as_such(trained, rewritten
     loaded.save(tmp_path / "again.safetensors")
     assert load_classifier(tmp_path / "again.safetensors").digest == older["digest"]
     smuggled = json.dumps(older | {"temperature": 9.0, "calibrated": ["debris"]})  # its digest does not cover them
-    assert load_classifier(rewritten(card=smuggled)).temperature == 1.0
+    assert load_classifier(rewritten(card=smuggled, source="before_rings")).temperature == 1.0
     without = {name: one for name, one in older.items() if name not in ("counts", "loss_prior")}
-    assert load_classifier(rewritten(card=json.dumps(without))).shown == pytest.approx((1 / 3,) * 3)
+    assert load_classifier(rewritten(card=json.dumps(without), source="before_rings")).shown == pytest.approx(
+        (1 / 3,) * 3
+    )
 
 
 def test_a_file_that_knows_fewer_settings_and_no_structure_still_loads_and_is_saved_as_such(
-    trained, rewritten, tmp_path
+    before_rings, rewritten, tmp_path
 ):
-    older = older_file(trained[1] / "model.safetensors", 2, ("structure",), ("patience", "precision"))
-    loaded = load_classifier(rewritten(card=json.dumps(older)))
+    older = older_file(before_rings, 2, ("structure",), ("patience", "precision"))
+    loaded = load_classifier(rewritten(card=json.dumps(older), source="before_rings"))
     assert (loaded.structure, loaded.settings.patience, loaded.digest) == (1, 0, older["digest"])
+    assert loaded.network_module[-1].in_features == 256  # means over all places, no rings
     loaded.save(tmp_path / "again.safetensors")
     assert load_classifier(tmp_path / "again.safetensors").digest == older["digest"]
     smuggled = json.dumps(older | {"structure": 99})  # its digest does not cover it
-    assert load_classifier(rewritten(card=smuggled)).structure == 1
+    assert load_classifier(rewritten(card=smuggled, source="before_rings")).structure == 1
 
 
 def test_a_classifier_says_how_its_scores_are_read(trained):

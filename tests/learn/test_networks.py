@@ -57,7 +57,7 @@ def test_turns_and_flips_change_nothing_in_the_rings(side):
 
 @pytest.mark.parametrize("size", [24, 40, 130])
 def test_rings_fold_copy_and_compute_in_bfloat16(size):
-    network = compact(4, 3, size, rings=True).eval()
+    network = compact(4, 3, size).eval()
     pixels = torch.randn(2, 4, size, size).contiguous(memory_format=torch.channels_last)
     folded = copy.deepcopy(fold_norms(network))
     with torch.inference_mode():

@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import nn
 
 from napari_ctc.events import Event, Job
-from napari_ctc.learn.batches import Canvas, Pool
+from napari_ctc.learn.batches import Pool
+from napari_ctc.learn.canvas import Canvas
 from napari_ctc.learn.ways import Way, folded, folded_scores
 from napari_ctc.score.calibration import Reading
 
@@ -72,6 +73,7 @@ def compare(
     reading : Reading
         How its raw scores become probabilities and classes.
     canvas : Canvas
+        Of what the pool keeps.
     pool : Pool
     rows : (n,) integers
         Places of the specimens in the pool; at most `MOST` of them are used.

@@ -90,22 +90,26 @@ def draw_changes(
     return changes
 
 
-def moved(specimens: Array, changes: Changes) -> Array:
+def moved(specimens: Array, changes: Changes, rows: NDArray[np.int64] | None = None) -> Array:
     """Turn, flip and shift the specimens of a batch; what a shift uncovers repeats the edge.
 
     Parameters
     ----------
-    specimens : (B, side, side, C) array
+    specimens : (N, side, side, C) array
     changes : Changes
+    rows : (B,) integers, optional
+        Which of the specimens are the batch; without them, all are.
 
     Returns
     -------
     (B, side, side, C) array of the same dtype
     """
     specimens = np.ascontiguousarray(specimens)
-    result = np.empty_like(specimens)
+    rows = np.arange(len(specimens)) if rows is None else rows
+    result = np.empty((len(rows), *specimens.shape[1:]), specimens.dtype)
     source, target = _as_pixels(specimens), _as_pixels(result)
-    for place, image in enumerate(source):
+    for place, row in enumerate(rows):
+        image = source[row]
         if changes.turn[place]:
             image = image.swapaxes(0, 1)
         flip_rows, flip_columns = changes.flip[place]
@@ -140,15 +144,24 @@ def add_noise(pixels: Tensor, changes: Changes) -> None:
     Parameters
     ----------
     pixels : (B, C, side, side) float32
-        On any device; fastest in channels-last memory order.
+        On any device, in channels-last memory order.
     changes : Changes
     """
-    _, channels, side, _ = pixels.shape
-    count = side * side * channels
-    table = _noise(count, pixels.device)
-    spread = torch.from_numpy(changes.noise.astype(np.float32)).to(pixels.device)  # (B, C)
-    for one, start, sd in zip(pixels.permute(0, 2, 3, 1), changes.window.tolist(), spread, strict=True):
-        one.addcmul_(table[start : start + count].view(side, side, channels), sd)
+    specimens, channels, side, _ = pixels.shape
+    width = side * channels
+    table = _noise(side * width, pixels.device)
+    rows = pixels.permute(0, 2, 3, 1).view(specimens, side, width)
+    spread = in_rows(changes.noise, side, pixels.device)
+    for one, start, sd in zip(rows, changes.window.tolist(), spread, strict=True):
+        one.addcmul_(table[start : start + side * width].view(side, width), sd)
+
+
+def in_rows(values: NDArray[np.float64], side: int, device: torch.device) -> Tensor:
+    """Repeat what belongs to specimens and channels, (B, C), along a row of pixels: (B, side * C) float32.
+
+    Long loops over plain rows are several times as fast as short ones over the channels of each pixel.
+    """
+    return torch.from_numpy(values.astype(np.float32)).to(device).repeat(1, side)
 
 
 @lru_cache(maxsize=2)

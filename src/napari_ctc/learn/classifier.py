@@ -17,7 +17,7 @@ import safetensors.torch
 from napari_ctc.data.files import write_whole
 from napari_ctc.data.specimens import Layout
 from napari_ctc.learn.agreement import LowPrecision
-from napari_ctc.learn.batches import Canvas
+from napari_ctc.learn.canvas import Canvas
 from napari_ctc.learn.card import FORMAT, FORMAT_VERSION, KEY, Scaling, digest_of, shown_by
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.score.calibration import Reading, describe_proportions

@@ -113,7 +113,7 @@ def with_agreement(run: Run, classifier: Classifier) -> Job[Classifier]:
         if not any(way.precision == "bfloat16" for way in times):
             return classifier
         changed = yield from compare(
-            network, classifier.reading(), classifier.canvas, run.data.pool, run.data.validation, run.device
+            network, classifier.reading(), run.data.kept, run.data.pool, run.data.validation, run.device
         )
     except Stopped:  # all is done but this
         return classifier

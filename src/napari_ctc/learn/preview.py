@@ -12,7 +12,8 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SpecimenError
 from napari_ctc.events import Event, Job
 from napari_ctc.learn.augment import draw_changes, moved
-from napari_ctc.learn.batches import Canvas, Moments
+from napari_ctc.learn.batches import Moments
+from napari_ctc.learn.canvas import Canvas, Form
 from napari_ctc.learn.planning import choose_sizes
 from napari_ctc.settings import TrainSettings
 
@@ -77,9 +78,11 @@ def preview(
     sd = moments.sd()
     sd[sd == 0] = 1
     canvas = Canvas(native, size, tuple(moments.mean.tolist()), tuple(sd.tolist()))
-    batch = np.repeat(canvas.fit(specimen)[None], VARIANTS, axis=0)
+    form = Form.of(native, size, specimen.dtype)
+    canvas = form.canvas(canvas)
+    batch = np.repeat(form.kept(specimen)[None], VARIANTS, axis=0)
     changes = draw_changes(
-        random or np.random.default_rng(), VARIANTS - 1, native, batch.shape[-1], settings.channel_dropout
+        random or np.random.default_rng(), VARIANTS - 1, form.side, batch.shape[-1], settings.channel_dropout
     )
     device = torch.device("cpu")
     shown = torch.cat(

@@ -17,7 +17,8 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Contents, content_digest, describe
 from napari_ctc.errors import SpecimenError, TrainingError
 from napari_ctc.events import Event, Job, Said, Skipped, StepDone
-from napari_ctc.learn.batches import Canvas, Moments, Pool, ahead
+from napari_ctc.learn.batches import Moments, Pool, ahead
+from napari_ctc.learn.canvas import Canvas, Form
 from napari_ctc.learn.planning import Deal, choose_sizes
 from napari_ctc.settings import TrainSettings
 
@@ -42,6 +43,7 @@ class Data:
     training, validation : (n,) integers
         Places in the pool of the specimens that could be read.
     canvas : Canvas
+        Of the classifier.
     digests : tuple of str, sorted
         Of the training specimens.
     held_digests : tuple of str
@@ -59,6 +61,11 @@ class Data:
     digests: tuple[str, ...]
     held_digests: tuple[str, ...]
     constant: tuple[int, ...]
+
+    @property
+    def kept(self) -> Canvas:
+        """How what the pool keeps becomes the network's input."""
+        return self.pool.form.canvas(self.canvas)
 
 
 def read_data(
@@ -94,7 +101,7 @@ def read_data(
         *(partial(deal.training.specimen, row) for row in range(len(deal.training))),
         *(partial(deal.validation.specimen, row) for row in range(len(deal.validation))),
     ]
-    pool = Pool(readers, native, len(channel_names), dtype)
+    pool = Pool(readers, Form.of(native, size, dtype), len(channel_names))
     moments, digests = yield from _measure(pool, keys, is_training, good)
     yield from _require(deal, truth, is_training, good)
     assert moments is not None

@@ -205,7 +205,7 @@ class Run:
 
     def input_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Bring a batch to the device: (B, C, size, size) pixels and (B,) classes."""
-        pixels = self.data.canvas.to_input(batch.pixels, self.device, batch.changes)
+        pixels = self.data.kept.to_input(batch.pixels, self.device, batch.changes)
         return pixels, torch.from_numpy(self.data.truth[batch.rows]).to(self.device)
 
     @property

@@ -259,7 +259,7 @@ def _prepared(run: Run, rows: Rows, place: int) -> Batch:
         return run.data.pool.batch(rows)
     # A generator of its own for each batch: threads cannot change what is drawn.
     random = np.random.default_rng([run.settings.seed, run.ended, place])
-    side, channels = run.data.canvas.native, len(run.channels)
+    side, channels = run.data.pool.form.side, len(run.channels)
     changes = draw_changes(random, len(rows), side, channels, run.settings.channel_dropout)
     return run.data.pool.batch(rows, changes)
 

@@ -42,8 +42,8 @@ def embed(manifest: Manifest, classifier: Classifier, known: Floats | None = Non
     Returns
     -------
     (N, F) float32
-        256 features a specimen for the network `compact`. A row of NaN for each that could not be read, or was not
-        reached before a person stopped the job.
+        768 features a specimen for the network `compact`: 256 each of centre, middle and rim. A row of NaN for
+        each that could not be read, or was not reached before a person stopped the job.
 
     Raises
     ------

@@ -1,0 +1,194 @@
+"""From specimens of any size and dtype to the network's input, at one scale for the whole set.
+
+`Canvas` crops and pads integers on the host and scales on the device; `Form` is how a run keeps them meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from napari_ctc.data.formats import Array
+from napari_ctc.learn.augment import Changes, add_noise, in_rows
+
+Floats = NDArray[np.float64]
+
+ON_DEVICE = {np.dtype(name) for name in ("uint8", "int8", "int16", "uint16", "float16", "float32")}
+
+
+@dataclass(frozen=True)
+class Canvas:
+    """The square that every specimen is put on, and how its values are scaled.
+
+    Parameters
+    ----------
+    native : int, pixels
+        Side of the square at the specimens' own scale: they are cropped or padded to it, about their centre.
+    size : int, pixels
+        Side of the square that the network sees; ``size / native`` is the one scale factor of the whole set.
+    mean, sd : tuples of C float, in the specimens' units
+    """
+
+    native: int
+    size: int
+    mean: tuple[float, ...]
+    sd: tuple[float, ...]
+
+    def fit(self, specimen: Array) -> Array:
+        """Crop or pad a specimen about its centre; the padding is each channel's median along the border.
+
+        Parameters
+        ----------
+        specimen : (height, width, C) array
+
+        Returns
+        -------
+        (native, native, C) array of the same dtype; the specimen itself where it fits already.
+        """
+        return fit(specimen, self.native)
+
+    def batch(self, specimens: Sequence[Array]) -> Array:
+        """Fit several specimens into one (B, native, native, C) array, of the dtype that holds all of theirs."""
+        dtype = np.result_type(*{one.dtype for one in specimens})
+        side = self.native
+        batch = np.empty((len(specimens), side, side, len(self.mean)), dtype=dtype)
+        for place, specimen in enumerate(specimens):
+            batch[place] = self.fit(specimen)
+        return batch
+
+    def to_input(self, batch: Array, device: torch.device, changes: Changes | None = None) -> Tensor:
+        """Bring a batch to the device and scale it there.
+
+        Parameters
+        ----------
+        batch : (B, native, native, C) array
+        device : torch.device
+        changes : Changes, optional
+            Whose gains, offsets and noise are applied.
+
+        Returns
+        -------
+        (B, C, size, size) float32
+            In channels-last memory order, without a transpose on the way.
+        """
+        mean, factor = np.array(self.mean), 1 / np.array(self.sd)
+        shift = np.zeros((1, 1))
+        if changes is not None:
+            factor, shift = factor * changes.gain, changes.offset
+        factor, shift = (np.broadcast_to(one, (len(batch), len(mean))) for one in (factor, shift))  # (B, C)
+        if batch.dtype in ON_DEVICE:
+            raw = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
+            pixels = _scaled(raw, factor, shift - mean * factor)
+        else:  # wide numbers are scaled in double precision, which keeps small contrasts on large offsets
+            wide = (batch.astype(np.float64) - mean) * factor[:, None, None] + shift[:, None, None]
+            pixels = torch.from_numpy(wide.astype(np.float32)).to(device)
+        pixels = pixels.permute(0, 3, 1, 2)
+        if self.size != self.native:
+            pixels = F.interpolate(
+                pixels, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False
+            )
+        if changes is not None:
+            add_noise(pixels, changes)
+        return pixels  # (B, C, size, size)
+
+
+def _scaled(raw: Tensor, factor: Floats, shift: Floats) -> Tensor:
+    """Multiply and add, a factor for each specimen and channel: (B, side, side, C) to float32.
+
+    One specimen after the other, which fits the processor's cache, and in whole rows of pixels with the factors
+    repeated: a loop over four channels at a time took four times as long.
+    """
+    specimens, side, _, channels = raw.shape
+    rows = raw.view(specimens, side, side * channels)
+    factors, shifts = in_rows(factor, side, raw.device), in_rows(shift, side, raw.device)
+    pixels = torch.empty(rows.shape, dtype=torch.float32, device=raw.device)
+    for one, out, by, plus in zip(rows, pixels, factors, shifts, strict=True):
+        out.copy_(one)
+        torch.addcmul(plus, out, by, out=out)
+    return pixels.view(raw.shape)
+
+
+def fit(specimen: Array, side: int) -> Array:
+    """Crop or pad a specimen to a square about its centre; see `Canvas.fit`."""
+    height, width, channels = specimen.shape
+    if height == side and width == side:
+        return specimen
+    top, left = max(height - side, 0) // 2, max(width - side, 0) // 2
+    middle = specimen[top : top + side, left : left + side]
+    if middle.shape[:2] == (side, side):
+        return middle
+    square = np.empty((side, side, channels), dtype=specimen.dtype)
+    square[:] = _background(specimen)
+    down, right = (side - middle.shape[0]) // 2, (side - middle.shape[1]) // 2
+    square[down : down + middle.shape[0], right : right + middle.shape[1]] = middle
+    return square
+
+
+def _background(specimen: Array) -> Array:
+    border = np.concatenate([specimen[0], specimen[-1], specimen[1:-1, 0], specimen[1:-1, -1]])  # (n, C)
+    middle = len(border) // 2
+    # The upper median: a value that occurs, so that no rounding is needed for any dtype.
+    background: Array = np.partition(border, middle, axis=0)[middle]
+    return background
+
+
+# ------------------------------------------------------------------------------------- kept for a run
+
+FINER: dict[np.dtype[np.generic], np.dtype[np.generic]] = {
+    np.dtype("uint8"): np.dtype("uint16"),
+    np.dtype("int8"): np.dtype("int16"),
+}
+STEPS = 256  # of a finer number in one of the file's
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a run keeps its specimens: on their canvas, and already at the network's size where that is smaller.
+
+    Parameters
+    ----------
+    native, side : int, pixels
+        Of the canvas, before and after.
+    dtype : numpy.dtype
+    steps : int
+        How many of its units are one of the file's: numbers of 8 bits are kept finer, since rounding the mean of
+        some pixels to whole ones would lose contrast.
+    """
+
+    native: int
+    side: int
+    dtype: np.dtype[np.generic]
+    steps: int = 1
+
+    @classmethod
+    def of(cls, native: int, size: int, dtype: np.dtype[np.generic]) -> Form:
+        """Choose the form for a size of the network and a dtype that holds every specimen."""
+        if size >= native:
+            return cls(native, native, dtype)
+        return cls(native, size, FINER.get(dtype, dtype), STEPS if dtype in FINER else 1)
+
+    def kept(self, specimen: Array) -> Array:
+        """Bring a specimen, (height, width, C), into the form, (side, side, C)."""
+        square = fit(specimen, self.native)
+        if self.side == self.native:
+            return square
+        wide = np.float32 if square.dtype in ON_DEVICE else np.float64
+        pixels = torch.from_numpy(square.astype(wide) * self.steps).permute(2, 0, 1)[None]
+        pixels = F.interpolate(
+            pixels, size=(self.side, self.side), mode="bilinear", antialias=True, align_corners=False
+        )
+        small: Array = pixels[0].permute(1, 2, 0).numpy()
+        return (np.rint(small) if self.dtype.kind in "iu" else small).astype(self.dtype)
+
+    def canvas(self, canvas: Canvas) -> Canvas:
+        """Give the canvas by which what is kept becomes the same input as the specimens by another."""
+        if self.side == self.native:
+            return canvas
+        mean, sd = (tuple(self.steps * one for one in values) for values in (canvas.mean, canvas.sd))
+        return Canvas(self.side, canvas.size, mean, sd)
