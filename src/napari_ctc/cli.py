@@ -127,6 +127,7 @@ def classify(
     precision: Precision = "auto",
     channel_axis: ChannelAxis = "auto",
     replace: Annotated[bool, Parameter(negative=())] = False,
+    on: str = "here",
 ) -> int:
     """Say what each specimen of a folder is.
 
@@ -151,6 +152,9 @@ def classify(
         Where the channels stand in the files: 'first', 'last', or 'auto' to find out.
     replace
         Begin anew if --out was begun with another classifier or other settings.
+    on
+        Where to compute: 'here', 'processes:N' for N processes of this machine, or 'tcp://HOST:PORT' for the
+        workers of a Dask scheduler, which must see the files under the same paths.
     """
     from napari_ctc.apply.inference import classify as classify_job
 
@@ -166,6 +170,7 @@ def classify(
             decision=decision,
             proportions=proportions,
             replace=replace,
+            on=on,
         ),
         show,
     )

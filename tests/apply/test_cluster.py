@@ -84,8 +84,8 @@ def test_a_scheduler_without_workers_and_one_that_vanishes_are_sentences(tmp_pat
 
     monkeypatch.setattr(cluster, "CONNECT", 2)
     own = LocalCluster(tmp_path, workers=0, nanny=False)
-    own.wait(0)
     try:
+        own.wait(0)
         with pytest.raises(PlaceError, match=r"has no workers\. Start some with 'dask worker tcp://"):
             outcomes(own, errands.square, [1])
         worker = own.add_worker()

@@ -15,28 +15,18 @@ from functools import lru_cache
 from itertools import islice
 
 import pyarrow as pa
-import torch
 
 from napari_ctc.apply.forward import Forward
 from napari_ctc.apply.rows import columns_of
 from napari_ctc.data.bulk import Bulk, read_bulk
 from napari_ctc.data.specimens import Layout
-from napari_ctc.errors import ClassifierError
-from napari_ctc.learn.loading import load_classifier
+from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.ways import Way
 from napari_ctc.score.calibration import Reading
 
 READERS_AT_ONCE = 2
 READ_AHEAD = 4  # batches; enough that the network never waits, few enough to keep memory flat
 PULSE = 0.2  # seconds between signs of life
-
-
-@dataclass(frozen=True)
-class ClassifierFile:
-    """Where a worker finds the classifier, and the digest that it must have."""
-
-    path: str
-    digest: str
 
 
 @dataclass(frozen=True)
@@ -56,8 +46,6 @@ class ChunkSettings:
         How raw scores become probabilities and classes.
     device : str
         "auto", "cpu", "cuda" or "mps".
-    threads : int
-        Of PyTorch, in a process that classifies nothing else; 0 leaves it as it is.
     """
 
     root: str
@@ -66,33 +54,32 @@ class ChunkSettings:
     batch: int
     reading: Reading
     device: str = "auto"
-    threads: int = 0
 
 
-def classify_chunk(classifier: ClassifierFile, keys: Sequence[str], settings: ChunkSettings) -> pa.Table:
+@dataclass(frozen=True)
+class Chunk:
+    """Some specimens to classify: their keys, in the order of the input, and how. Plain values: it travels."""
+
+    keys: list[str]
+    settings: ChunkSettings
+
+
+def classify_chunk(classifier: Classifier, chunk: Chunk) -> pa.Table:
     """Classify some specimens; runs in any process that has this package and sees the files.
 
     Parameters
     ----------
-    classifier : ClassifierFile
-        Loaded once in each process, and checked by its digest.
-    keys : sequence of str
-        The specimens, in the order of the input.
-    settings : ChunkSettings
+    classifier : Classifier
+        Opened once in each process.
+    chunk : Chunk
 
     Returns
     -------
     pyarrow.Table
         A row a key, in their order, with the columns of `napari_ctc.apply.rows.schema`. A specimen that cannot
         be read is a row with its reason: no missing or damaged file makes this function fail.
-
-    Raises
-    ------
-    ClassifierError
-        If the classifier's file is missing, damaged, or another than the digest says.
     """
-    if settings.threads and torch.get_num_threads() != settings.threads:
-        torch.set_num_threads(settings.threads)
+    keys, settings = chunk.keys, chunk.settings
     forward = _prepared(classifier, settings.way, settings.device)
     spans = batches(range(len(keys)), settings.batch)
     parts = [
@@ -104,14 +91,8 @@ def classify_chunk(classifier: ClassifierFile, keys: Sequence[str], settings: Ch
 
 
 @lru_cache(maxsize=2)
-def _prepared(classifier: ClassifierFile, way: Way, device: str) -> Forward:
-    loaded = load_classifier(classifier.path)
-    if loaded.digest != classifier.digest:
-        raise ClassifierError(
-            f"{classifier.path} holds the classifier {loaded.short}, and {classifier.digest[:8]} was expected. "
-            f"It was replaced meanwhile: begin again with the one you want."
-        )
-    return Forward.of(loaded, way, device)
+def _prepared(classifier: Classifier, way: Way, device: str) -> Forward:
+    return Forward.of(classifier, way, device)
 
 
 def batches(chunk: range, size: int) -> list[range]:

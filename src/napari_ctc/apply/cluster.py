@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from contextlib import suppress
 from importlib import metadata
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from time import monotonic, sleep
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -63,6 +63,7 @@ class Cluster:
         self._name = f"napari-ctc {shared.digest[:8]} {uuid4().hex[:8]}"
         self._ended = Event()
         self._told = False
+        self._suspects = Lock()
         try:
             self._client = Client(address, timeout=CONNECT, set_as_default=False, name="napari-ctc")
         except (OSError, ValueError) as problem:
@@ -85,7 +86,7 @@ class Cluster:
         """Take a task."""
         answer: Future[R] = Future()
         asked = self._executor.submit(perform, function, self._shared.digest, task)
-        asked.add_done_callback(lambda done: self._pass_on(done, answer))
+        asked.add_done_callback(lambda done: self._pass_on(done, answer, (function, task)))
         return answer
 
     def look(self) -> str:
@@ -174,13 +175,17 @@ class Cluster:
                 if self.slots:
                     self._seen = monotonic()
 
-    def _pass_on(self, asked: Future[R], answer: Future[R]) -> None:
+    def _pass_on(
+        self, asked: Future[R], answer: Future[R], again: tuple[Callable[[Any, T], R], T] | None = None
+    ) -> None:
         if asked.cancelled():
             answer.set_exception(self._vanished())
             return
         problem = asked.exception()
         if problem is None:
             answer.set_result(asked.result())
+        elif isinstance(problem, KilledWorker) and again:
+            Thread(target=self._try_alone, args=(*again, answer), name="napari-ctc once more", daemon=True).start()
         elif isinstance(problem, KilledWorker):
             answer.set_exception(
                 TaskLost(
@@ -190,6 +195,17 @@ class Cluster:
             )
         else:
             answer.set_exception(self._vanished() if isinstance(problem, FutureCancelledError) else problem)
+
+    def _try_alone(self, function: Callable[[Any, T], R], task: T, answer: Future[R]) -> None:
+        """Try a suspect again, one at a time: Dask blames each task that a dying worker had, the innocent too."""
+        with self._suspects:
+            if self._ended.is_set():
+                return
+            asked = self._executor.submit(perform, function, self._shared.digest, task)
+            while not wait([asked], timeout=LOOK).done:
+                if self._ended.is_set():
+                    return
+        self._pass_on(asked, answer)
 
     def _vanished(self) -> PlaceError:
         return PlaceError(

@@ -14,15 +14,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari_ctc.apply.chunks import ChunkSettings, batches, classified
+from napari_ctc.apply.elsewhere import classified_elsewhere
+from napari_ctc.apply.executors import Place
 from napari_ctc.apply.forward import Forward, chunk_size
 from napari_ctc.apply.forward import batch_size as batch_of
-from napari_ctc.apply.outputs import Found, ToFile, ToMemory
+from napari_ctc.apply.outputs import Compute, Found, ToFile, ToMemory
 from napari_ctc.apply.record import Record, read_record
 from napari_ctc.apply.rows import rows_of
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions, empty
 from napari_ctc.data.writers import WRITERS
-from napari_ctc.errors import ClassifierError, PredictionsError, SettingsError, Stopped
+from napari_ctc.errors import ClassifierError, PlaceError, PredictionsError, SettingsError, Stopped
 from napari_ctc.events import Classified, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.devices import choose_device
 from napari_ctc.learn.trials import choose, compared, fastest, told
@@ -46,6 +48,7 @@ def classify(
     decision: Decision | None = None,
     proportions: str | None = None,
     replace: bool = False,
+    on: str | Place = "here",
 ) -> Job[Predictions]:
     """Classify specimens, in the order of the input.
 
@@ -72,6 +75,10 @@ def classify(
     replace : bool
         Begin anew where `out` was begun with another classifier, other settings or on other specimens; without
         it, that is refused.
+    on : str or Place
+        Where it is computed: "here", "processes:N" for N processes of this machine, or "tcp://HOST:PORT" for the
+        workers of a Dask scheduler, which must see the files under the same paths. What was begun in one place
+        can go on in another.
 
     Yields
     ------
@@ -94,7 +101,11 @@ def classify(
         If `inputs` cannot be opened at all.
     SettingsError
         If the proportions do not fit the classes.
+    PlaceError
+        If it cannot be computed where it is to be, or that place vanishes: what is done then is kept.
     """
+    place = Place.parse(on)
+    elsewhere = place.kind != "here"
     reading = classifier.reading(decision, proportions)
     out = None if out is None else _known(Path(out))
     manifest = inputs if isinstance(inputs, Manifest) else Manifest.open(inputs, classifier.layout)
@@ -105,7 +116,7 @@ def classify(
         )
     if batch_size < 0:
         raise SettingsError(f"A batch of {batch_size} specimens cannot be. Use 1 or more, or 0 to have it chosen.")
-    target = choose_device(device)
+    target = choose_device("auto" if elsewhere else device)
     output: ToMemory | ToFile | None = None
     stopped = False
     try:
@@ -121,16 +132,27 @@ def classify(
                 output = ToFile(out, classifier.classes, record, manifest, replace)
                 batch = output.record.batch
             manifest = output.manifest
-            yield Said(text=f"Classifying {len(manifest):,} specimens on {target.type} {why}.")
+            where = str(place) if elsewhere else target.type
+            yield Said(text=f"Classifying {len(manifest):,} specimens on {where} {why}.")
             for note in manifest.notes:
                 yield Said(text=note, warning=True)
             yield from output.check()
-            settings = ChunkSettings(str(manifest.root), manifest.layout, way, batch, reading, target.type)
+            used = device if elsewhere else target.type  # each worker chooses its own
+            settings = ChunkSettings(str(manifest.root), manifest.layout, way, batch, reading, used)
             constants = {"classifier": classifier.digest, "precision": way.precision, **described}
-            compute = partial(_computed, manifest, Forward.of(classifier, way, target.type), settings)
-            with closing(output.found(compute)) as found:
-                yield from _told(found, output, classifier.classes, constants)
-            stopped = False
+            if elsewhere:
+                size = chunk_size(classifier, batch)
+                compute: Compute = partial(classified_elsewhere, place, manifest, classifier, settings, size)
+            else:
+                compute = partial(_computed, manifest, Forward.of(classifier, way, target.type), settings)
+            try:
+                with closing(output.found(compute)) as found:
+                    yield from _told(found, output, classifier.classes, constants)
+                stopped = False
+            except PlaceError as problem:
+                if not (isinstance(output, ToMemory) and output.begun):
+                    raise
+                yield Said(text=str(problem), warning=True)
         if output is None:
             return Predictions(empty(classifier.classes), manifest.root, classifier.classes, stopped=True)
         predictions = output.finish(stopped)

@@ -34,6 +34,11 @@ class ToMemory:
         self._classes = classes
         self._tables: list[pd.DataFrame] = []
 
+    @property
+    def begun(self) -> bool:
+        """Whether there are rows, which an end before the last specimen leaves."""
+        return bool(self._tables)
+
     def check(self) -> Job[None]:
         """Look at what is there already: nothing."""
         yield from ()

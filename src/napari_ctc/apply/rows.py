@@ -60,6 +60,15 @@ def columns_of(bulk: Bulk, scores: NDArray[np.float32], reading: Reading) -> pa.
     return pa.table(arrays, schema=schema(classes))
 
 
+def lost_columns(count: int, reason: str, classes: int) -> pa.Table:
+    """Make the columns of specimens of which nothing could be learnt, all for one reason."""
+    same = {"called": pa.array([-1] * count, pa.int16()), "error": pa.array([reason] * count, pa.string())}
+    texts = {name: pa.array([""] * count, pa.string()) for name in ("modified", "sha256")}
+    known = {**same, **texts}
+    fields = schema(classes)
+    return pa.table([known.get(one.name, pa.nulls(count, one.type)) for one in fields], schema=fields)
+
+
 def rows_of(
     kept: pa.Table, given: pd.DataFrame, classes: Sequence[str], constants: Mapping[str, str]
 ) -> pd.DataFrame:

@@ -166,9 +166,13 @@ class Classifier:
         CTCError
             If the file cannot be written there.
         """
+        write_whole(Path(path), self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """Give what its file holds."""
         card = {"format": FORMAT, **self._card(), "digest": self.digest}
         metadata = {KEY: json.dumps(card, allow_nan=False)}
-        write_whole(Path(path), safetensors.torch.save(self._tensors(), metadata))
+        return safetensors.torch.save(self._tensors(), metadata)
 
     def _tensors(self) -> dict[str, Tensor]:
         return {name: tensor.contiguous() for name, tensor in self.network_module.state_dict().items()}

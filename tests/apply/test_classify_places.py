@@ -1,0 +1,119 @@
+"""Classifying elsewhere says what classifying here says, row for row, whatever dies meanwhile."""
+
+import os
+import signal
+import sys
+
+import numpy as np
+import pytest
+
+from clusters import LocalCluster
+from napari_ctc.apply import forward, inference
+from napari_ctc.apply.inference import classify
+from napari_ctc.data.predictions import Predictions
+from napari_ctc.errors import PlaceError
+from napari_ctc.events import Classified, Event, Said, Skipped, run
+
+needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="processes are killed by POSIX signals")
+
+
+@pytest.fixture(autouse=True)
+def _small_chunks(monkeypatch):
+    monkeypatch.setattr(forward, "PIXELS_IN_CHUNK", 64 * 64 * 4)
+
+
+@pytest.fixture
+def job(own_folder, tiny_classifier):
+    """Makes a job on 60 specimens, one of them broken and one of them gone, in chunks of four."""
+    manifest = own_folder / "manifest.csv"
+    names = sorted((own_folder / "slide_2").glob("*.npy"))
+    names[0].write_bytes(names[0].read_bytes()[:300])
+    names[1].unlink()
+
+    def make(out, on, inputs=manifest):
+        return classify(inputs, tiny_classifier, out, precision="float32", batch_size=4, on=on)
+
+    return make
+
+
+def same(found, expected):
+    for name in ("path", "source", "label", "predicted", "error", "classifier", "precision", "bytes", "sha256"):
+        assert list(found.table[name]) == list(expected.table[name])
+    np.testing.assert_allclose(found.probabilities, expected.probabilities, atol=2e-6)
+
+
+def test_processes_say_what_here_says(job, tmp_path):
+    events = []
+    expected = run(job(tmp_path / "here.csv", "here"))
+    found = run(job(tmp_path / "there.csv", "processes:2"), events.append)
+    same(Predictions.read(found.path), Predictions.read(expected.path))
+    assert (len(found), found.failed, found.counts) == (60, 2, expected.counts)
+    assert len([event for event in events if isinstance(event, Skipped)]) == 2
+    done = [event.done for event in events if event.total]
+    assert done == sorted(done)
+    assert done[-1] == 60
+
+
+@needs_signals
+def test_a_cluster_says_so_too_although_a_worker_is_killed_meanwhile(job, cluster):
+    expected = run(job(None, "here"))
+    victims, killed = cluster.pids()[:1], []
+
+    def kill(event):
+        if isinstance(event, Classified) and event.done >= 8 and victims:
+            killed.append(event.done)
+            os.kill(victims.pop(), signal.SIGKILL)
+
+    same(run(job(None, cluster.address), kill), expected)
+    assert killed
+    assert killed[0] < 60
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a path that means another place elsewhere")
+def test_images_that_a_worker_does_not_see_are_one_sentence(job, own_folder, cluster, monkeypatch):
+    monkeypatch.chdir(own_folder)
+    mine = "/proc/self/cwd/slide_1"  # the folder that this process is in, and another one for each worker
+    with pytest.raises(PlaceError, match=r"worker tcp://\S+ does not see /proc/self/cwd/slide_1\. Workers read"):
+        run(job(None, cluster.address, mine))
+
+
+@needs_signals
+def test_a_scheduler_that_vanishes_leaves_what_is_done_and_another_place_goes_on(job, own_folder, tmp_path):
+    expected = run(job(None, "here"))
+    out, begun = own_folder / "out.csv", []
+    (tmp_path / "cluster").mkdir()
+    own = LocalCluster(tmp_path / "cluster", workers=1, nanny=False)
+    try:
+        own.wait(1)
+
+        def kill(event):
+            begun.extend([event.done] if isinstance(event, Classified) else [])
+            if begun and begun[-1] >= 12:
+                own.scheduler.kill()
+
+        with pytest.raises(PlaceError, match=r"no longer answers\. What is done is kept"):
+            run(job(out, own.address), kill)
+    finally:
+        own.end()
+    assert not out.exists()
+    said = []
+    run(job(out, "here"), lambda event: said.extend([event.text] if isinstance(event, Said) else []))
+    assert any(f"{begun[-1]} of 60 specimens were classified before" in text for text in said)
+    same(Predictions.read(out), expected)
+
+
+def test_a_place_that_vanishes_leaves_the_rows_that_are_in_memory(job, monkeypatch):
+    everything = inference.classified_elsewhere
+
+    def vanishing(*arguments):
+        for one in everything(*arguments):
+            yield one
+            if not isinstance(one, Event) and one[0].stop == 12:
+                raise PlaceError("The scheduler no longer answers.")
+
+    monkeypatch.setattr(inference, "classified_elsewhere", vanishing)
+    events = []
+    found = run(job(None, "processes:1"), events.append)
+    assert found.stopped
+    assert len(found) == 12
+    assert [one.text for one in events if isinstance(one, Said)][-1] == "The scheduler no longer answers."
