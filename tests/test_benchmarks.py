@@ -14,6 +14,7 @@ FILES = sorted((Path(__file__).parents[1] / "benchmarks").glob("*.py"))
 @pytest.mark.parametrize("file", FILES, ids=lambda file: file.stem)
 def test_a_benchmark_says_what_it_takes(file, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", [str(file), "--help"])
+    monkeypatch.syspath_prepend(str(file.parent))  # as Python does for a file that it runs
     with pytest.raises(SystemExit) as ended:
         runpy.run_path(str(file), run_name="__main__")
     assert ended.value.code == 0
