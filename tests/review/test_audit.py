@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from napari_ctc.data.history import Pick
+from napari_ctc.data.hunted import NOT_A_RATE
 from napari_ctc.data.journal import Journal
 from napari_ctc.review.audit import (
     DRAWS,
@@ -15,6 +16,7 @@ from napari_ctc.review.audit import (
     frozen_round,
     hits,
     most_in,
+    share_sentence,
     shares,
 )
 
@@ -160,12 +162,17 @@ def test_shares_come_from_enough_random_labels_only(journal):
     journal.label([key for key in KEYS if key not in frozen.draws][:100], "tumour cell", Pick("rare", "visible"))
     journal.label(frozen.draws[:45], "debris", BLIND)
     assert shares(journal.history.random_labels()[1]) is None
+    assert share_sentence(journal.history, 1) == "How many of the labels each class has is " + NOT_A_RATE + "."
     journal.label(frozen.draws[45:60], "tumour cell", BLIND)
     assert shares(journal.history.random_labels()[1]) == {"debris": 0.75, "tumour cell": 0.25}
+    assert share_sentence(journal.history, 1) == (
+        "Of 60 drawn at random and judged blind in round 1: debris 75 %, tumour cell 25 %."
+    )
 
 
 def test_the_yield_is_that_of_the_last_twenty(journal):
     journal.label(KEYS[:5], "tumour cell")
     for place, key in enumerate(KEYS[10:40]):
         journal.label([key], "tumour cell" if place >= 23 else "debris", Pick("rare", "visible"))
-    assert hits(journal.history, "tumour cell") == "tumour cell hits in the last 20: 7"
+    said = hits(journal.history, "tumour cell")
+    assert said == "tumour cell hits in the last 20: 7, from hunted labels: not a rate"

@@ -22,6 +22,7 @@ from napari_ctc.data.digests import read_digests
 from napari_ctc.data.files import beside, check_writable
 from napari_ctc.data.folds import folds as deal_folds
 from napari_ctc.data.folds import hold_out_kin, without_copies
+from napari_ctc.data.hunted import rate_note
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.splits import Rows
 from napari_ctc.data.writers import WRITERS
@@ -159,7 +160,8 @@ def _planned(used: Manifest, settings: TrainSettings, n: int, whole: Whole) -> J
         raise ManifestError("No specimen can be read. Look at the reasons given for the skipped files.")
     part, known = used.rows(readable), digests[readable]
     dealt = yield from whole.within(meanwhile(partial(deal_folds, part, n, settings.seed, known)))
-    notes = [*_copies(part, known), *dealt.notes]
+    hunted = rate_note(used)
+    notes = [*([hunted] if hunted else []), *_copies(part, known), *dealt.notes]
     planned = []
     for number, held in enumerate(dealt.held, 1):
         others = without_copies(np.setdiff1d(np.arange(len(part)), held), held, known)

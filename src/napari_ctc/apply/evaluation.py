@@ -11,6 +11,7 @@ import numpy as np
 
 from napari_ctc.apply.inference import classify
 from napari_ctc.data.files import write_whole
+from napari_ctc.data.hunted import rate_note
 from napari_ctc.data.specimens import content_digest
 from napari_ctc.errors import ManifestError, SpecimenError, Stopped
 from napari_ctc.events import Event, Job, Said
@@ -135,6 +136,8 @@ def evaluate(
         classifier.reading(decision, proportions),
         classifier.calibrated,
     )
+    if note := rate_note(manifest):
+        yield Said(text=note, warning=True)
     seen = yield from _count_seen(known, classifier)
     if seen:
         yield Said(

@@ -118,13 +118,22 @@ def _held_out(manifest: Manifest, group: Rows, fraction: float, seed: int) -> tu
     return held, _notes_on_groups(classes, counts, outside)
 
 
+def held_of(count: int, fraction: float) -> int:
+    """Say how many of a class are held out where no source ties specimens together: at least one, never all."""
+    return min(max(round(fraction * count), 1), count - 1) if count else 0
+
+
+def enough_for(held: int, fraction: float) -> int:
+    """Say how many of a class must be labelled so that `held` of them are held out."""
+    return next(count for count in range(held, 40 * held + 2) if held_of(count, fraction) >= held)
+
+
 def _by_class(labels: Rows, n_classes: int, fraction: float, random: np.random.Generator) -> Rows:
     """Hold out the share of each class, at least one and never all of a class of two or more."""
     held = []
     for place in range(n_classes):
         rows = random.permutation(np.flatnonzero(labels == place))
-        wanted = round(fraction * len(rows))
-        held.append(rows[: min(max(wanted, 1), len(rows) - 1)])
+        held.append(rows[: held_of(len(rows), fraction)])
     return np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.intp)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from napari_ctc.data.hunted import NOT_A_RATE
 from napari_ctc.gui.speakers import is_instant
 from napari_ctc.score.reliability import ENOUGH
 
@@ -49,4 +50,6 @@ def summary(classifier: Classifier) -> str:
     lines = [f"Probabilities are for {how['proportions']}; temperature {classifier.temperature:.2f}."]
     if scores:
         lines.append(f"Scores, not calibrated (fewer than {ENOUGH} specimens held out): {scores}.")
+    if any(NOT_A_RATE in told for told in classifier.metrics.get("warnings", ())):
+        lines.append(f"What it says of shares, recall and accuracy is {NOT_A_RATE}.")
     return "\n".join(lines)

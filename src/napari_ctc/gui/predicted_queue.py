@@ -118,7 +118,8 @@ class QueueRow(QWidget):
         self.rare.setItemText(0, f"{_FEWEST}: {hunted}" if hunted and not self.rare.currentData() else _FEWEST)
         text = " · ".join(part for part in (self._said, *self._progress()) if part)
         self.text.setText(text)
-        self.text.setToolTip(text)
+        shares = self._turn.shares if self._turn is not None else ""
+        self.text.setToolTip("\n".join(part for part in (text, shares) if part))
 
     def _progress(self) -> list[str]:
         total, done = len(self._session), self.measuring.done

@@ -24,15 +24,13 @@ from napari_ctc.gui.keys import HINT
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 from napari_ctc.gui.speaker_switch import SpeakerSwitch
 from napari_ctc.gui.speakers import is_instant
+from napari_ctc.gui.still_needed import needed
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
 
     from napari_ctc.gui.labelling import Labelling
     from napari_ctc.gui.session import Session
-
-HELD_OUT = 2  # of each class, for a recall that is more than yes or no
-ENOUGH = 8  # labelled specimens of a class, so that a fifth of them, rounded, is `HELD_OUT`
 
 
 class ClassStrip(QWidget):
@@ -124,10 +122,19 @@ class ClassStrip(QWidget):
         waiting = (("stale", Status.STALE), ("failed", Status.FAILED), ("waiting", Status.PENDING))
         numbers = [(word, int((status[once] == which).sum())) for word, which in waiting]
         self.state.setText(" · ".join(f"{count:,} {word}" for word, count in numbers if count))
-        self._needed = needed(names, counts)
+        self._needed = needed(names, counts, self._sources())
         self._show_hint()
         self._show_origin()
         self._show_place()
+
+    def _sources(self) -> dict[str, list[str]]:
+        """Give the sources of the labelled specimens of each class, an empty word for one that is not known."""
+        rows, classes = self._session.rows, self._session.classes
+        labelled = np.flatnonzero(rows.label != NOT_KNOWN)
+        found: dict[str, list[str]] = {}
+        for code, source in zip(rows.label[labelled].tolist(), rows.source[labelled], strict=True):
+            found.setdefault(classes[code], []).append(source)
+        return found
 
     def _tell(self, sentence: str) -> None:
         self._told = sentence
@@ -202,22 +209,3 @@ class ClassStrip(QWidget):
 
     def _open_train_dock(self) -> None:
         self._viewer.window.add_plugin_dock_widget("napari-ctc", "Train classifier")
-
-
-def needed(names: tuple[str, ...], counts: dict[str, int]) -> str:
-    """Say what is still to be labelled before a classifier can be trained and judged; empty if enough is.
-
-    Parameters
-    ----------
-    names : tuple of str
-        The classes in the order of their keys.
-    counts : dict of str to int
-        Labelled specimens of each.
-    """
-    if len(names) < 2:
-        return "Name two classes or more with +." if not names else "Name another class with +."
-    fewest = min(names, key=lambda name: counts[name])
-    missing = ENOUGH - counts[fewest]
-    if missing <= 0:
-        return ""
-    return f"{missing} more of class {names.index(fewest) + 1} before training can hold two out."

@@ -5,6 +5,7 @@ Shows before a run what it would do, by a survey that reads no pixel; the run it
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +26,7 @@ from napari_ctc.gui import train_jobs as jobs
 from napari_ctc.gui.forms import align_labels, form_of, keep_wheel_away, read_forms
 from napari_ctc.gui.jobs import RunningJob, start
 from napari_ctc.gui.layers import preferred_layout, preferred_names
+from napari_ctc.gui.places import labels_place
 from napari_ctc.gui.train_advanced import AdvancedBox, let_follow
 from napari_ctc.gui.train_parts import FILES, ClassTable, SourceBox, wrapped
 from napari_ctc.settings import TrainSettings
@@ -87,7 +89,10 @@ class TrainSetup(QWidget):
             return jobs.Source(path=self.source.path, channel_names=preferred_names())
         if not len(self.session):
             return jobs.Source()
-        return jobs.Source(self.session.labelled(), channel_names=self.session.locate(0)[0].channel_names)
+        labelled = self.session.labelled()
+        # The table that labels are kept in, and so the journal that knows how they came about.
+        labelled = replace(labelled, file=labels_place(labelled))
+        return jobs.Source(labelled, channel_names=self.session.locate(0)[0].channel_names)
 
     def start(self) -> Classifier | None:
         """Return the classifier to start from; None for new weights."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_ctc.data.hunted import rate_note
 from napari_ctc.data.manifest import Manifest, rebase
 from napari_ctc.data.specimens import Layout
 from napari_ctc.data.splits import split
@@ -144,7 +145,8 @@ def deal_out(manifest: Manifest, settings: TrainSettings, validation: Manifest |
         tuple((labelled.counts(classes) - used.counts(classes)).tolist()),
         notes,
     )
-    checked = replace(deal, notes=(*notes, *_checked_deal(deal, settings)))
+    hunted = rate_note(manifest)
+    checked = replace(deal, notes=(*notes, *_checked_deal(deal, settings), *([hunted] if hunted else [])))
     read_proportions(settings.proportions, classes, deal.counts(deal.training_truth))  # refused now, not later
     return checked
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_ctc.data.files import beside, check_writable, checkpoint_path
+from napari_ctc.data.hunted import NOT_A_RATE
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SettingsError, Stopped, StoppedEarlyError, TrainingError
 from napari_ctc.events import EpochDone, Event, HeldOut, Job, Said, Saved, Skipped
@@ -125,8 +126,9 @@ def train(
         structure = unfinished.structure_of(settings.network) if unfinished else 0
         run = Run.begin(deal, data, settings, names, loss, start, structure)
         held = np.bincount(data.truth[data.validation], minlength=len(deal.classes))
-        run.warnings += missing(deal.classes, held.tolist())
-        yield from (Said(text=text, warning=True) for text in run.warnings)
+        lacking = missing(deal.classes, held.tolist())
+        run.warnings += [*(note for note in deal.notes if NOT_A_RATE in note), *lacking]
+        yield from (Said(text=text, warning=True) for text in lacking)
         if resume and keeper.path is not None:
             restore(run, keeper.path)
             yield Said(text=f"Going on after epoch {run.ended} of {run.epochs}, in {run.way.precision} as before.")

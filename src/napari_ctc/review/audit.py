@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from hashlib import blake2b
 
 from napari_ctc.data.history import History
+from napari_ctc.data.hunted import NOT_A_RATE
 from napari_ctc.data.labels import Label
 
 DRAWS = 100
@@ -210,7 +211,7 @@ def _log_choose(n: int, k: int) -> float:
 def shares(labels: Mapping[str, Label]) -> dict[str, float] | None:
     """Give each class's share among the labels of one round of `History.random_labels`; None where too few.
 
-    Unsure counts among the whole. Labels that a person hunted for are no rate: see `NO_RATE`.
+    Unsure counts among the whole. Labels that a person hunted for are no rate: see `NOT_A_RATE`.
     """
     if len(labels) < ENOUGH:
         return None
@@ -218,16 +219,22 @@ def shares(labels: Mapping[str, Label]) -> dict[str, float] | None:
     return {name: names.count(name) / len(labels) for name in dict.fromkeys(names)}
 
 
-NO_RATE = "from hunted labels: not a rate"
-"""What stands beside a count that is not of randomly picked specimens."""
+def share_sentence(history: History, number: int) -> str:
+    """Say what share of a round's random labels each class has, or that the labels there are tell no shares."""
+    labels = history.random_labels().get(number, {})
+    found = shares(labels)
+    if found is None:
+        return f"How many of the labels each class has is {NOT_A_RATE}."
+    of = ", ".join(f"{name} {100 * share:.0f} %" for name, share in found.items())
+    return f"Of {len(labels)} drawn at random and judged blind in round {number}: {of}."
 
 
 def hits(history: History, rare: str, last: int = 20) -> str:
-    """Say how well the queue finds: "tumour cell hits in the last 20: 7"."""
+    """Say how well the queue finds: "tumour cell hits in the last 20: 7", which is no rate of the class."""
     queued = [change for step in history.done if step.pick.how != "chosen" for change in step.changes]
     recent = [change for change in queued if _judged(change.now)][-last:]
     found = sum(change.now.name == rare for change in recent)
-    return f"{rare} hits in the last {len(recent)}: {found}"
+    return f"{rare} hits in the last {len(recent)}: {found}, {NOT_A_RATE}"
 
 
 def _judged(label: Label) -> bool:

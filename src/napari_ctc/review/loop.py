@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ctc.data.history import History
-from napari_ctc.review.audit import bound, current_round, frozen_round, hits
+from napari_ctc.review.audit import bound, current_round, frozen_round, hits, share_sentence
 from napari_ctc.review.head import Head, fit_head
 from napari_ctc.review.hunt import hunted_class
 from napari_ctc.review.queue import DEFAULT, Next, State, next_up
@@ -80,12 +80,15 @@ class Turn:
         How well the queue finds the rare class; empty before anything came from it.
     bound : str
         How many of the rare class may be unseen; empty before the first of a round was judged.
+    shares : str
+        What is known of the share of each class; empty before anything came from the queue.
     """
 
     next: Next | None
     rare: str = ""
     hits: str = ""
     bound: str = ""
+    shares: str = ""
 
 
 def take_turn(
@@ -127,4 +130,6 @@ def take_turn(
     found = next_up(state, keys, round_, order, turn=len(queued), skipped=skipped)
     begun = max((pick.round for pick in queued if pick.how == "random"), default=0)
     sentence = bound(frozen_round(history, keys, begun), history, keys, name).sentence if begun and name else ""
-    return Turn(found[0] if found else None, name, hits(history, name) if queued and name else "", sentence)
+    found_how = hits(history, name) if queued and name else ""
+    shares = share_sentence(history, begun) if queued else ""
+    return Turn(found[0] if found else None, name, found_how, sentence, shares)

@@ -1,0 +1,48 @@
+"""Whether labels came from a hunt: shares, recall and accuracy of such labels are no rates of anything.
+
+The journal beside a table of labels knows how each specimen was picked. Labels that it does not know, as those of
+a table that somebody brought along, are passed over: how they were picked, nobody can say.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from napari_ctc.data.history import History
+from napari_ctc.data.journal_file import journal_path
+from napari_ctc.data.labels import LabelTable
+from napari_ctc.data.lines import read_lines
+from napari_ctc.errors import JournalError
+
+if TYPE_CHECKING:
+    from napari_ctc.data.manifest import Manifest
+
+NOT_A_RATE = "from hunted labels: not a rate"
+"""What stands beside a figure that is not of randomly picked specimens."""
+
+
+def hunted(table: Path) -> int:
+    """Count the labels that stand in a table's journal and were not both picked at random and given blind."""
+    history = History(LabelTable())
+    try:
+        entries = read_lines(journal_path(table)).entries
+    except JournalError:
+        return 0
+    for _, entry in entries:
+        with suppress(KeyError, TypeError, ValueError):  # a damaged line
+            history.apply(entry)
+    fair = set().union(*history.random_labels().values())
+    return sum(bool(label.name) and key not in fair for key, label in history.given.items())
+
+
+def rate_note(manifest: Manifest) -> str:
+    """Say that figures of a manifest's labels are no rates; empty if nothing is known against it."""
+    number = hunted(manifest.labels_file)
+    if not number:
+        return ""
+    return (
+        f"{number:,} of these labels were chosen or hunted, not drawn at random: what is said of shares, recall "
+        f"and accuracy is {NOT_A_RATE}."
+    )
