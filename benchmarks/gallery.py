@@ -121,7 +121,8 @@ def in_window(arguments: argparse.Namespace) -> None:
     viewer = napari.Viewer()
     dock, widget = viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")
     viewer.open(str(path), plugin="napari-ctc")
-    until(lambda: not widget.queue.measuring.running, rest=0.5)  # nothing else is at work
+    widget.queue.measuring.leave()  # what else works in the background is no part of this
+    until(lambda: not widget.queue.measuring.running and not widget.labelling.busy, rest=0.5)
     dock.setFloating(True)
     dock.resize(WIDTH, HEIGHT)
     until(lambda: dock.width() == WIDTH, rest=0.5)

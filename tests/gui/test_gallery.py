@@ -11,6 +11,7 @@ from napari_ctc.data.composites import composite, ramps
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.gui import gallery_thumbnails
 from napari_ctc.gui.rows import Status
+from napari_ctc.review.space import Space
 
 TIME = 60_000
 PLAIN, SHIFT, CTRL = (
@@ -275,20 +276,27 @@ def test_orders_are_what_they_say_they_are(viewer, dock, drawn_folder, tiny_clas
     viewer.dims.set_current_step(0, 20)
     sort_by(qtbot, dock, "most like the selected one")
     assert model.indices[0] == 20
-    features = rows.probabilities / np.linalg.norm(rows.probabilities, axis=1, keepdims=True)
-    assert (np.diff((features @ features[20])[model.indices]) <= 1e-6).all()
     qtbot.mouseClick(dock.findChild(QPushButton, "reverse"), Qt.MouseButton.LeftButton)
     assert model.indices[-1] == 20
     assert gallery.grid.count == 60
 
 
-def test_likeness_is_offered_only_where_there_are_predictions(viewer, dock, drawn_folder, tiny_classifier, qtbot):
-    open_gallery(qtbot, viewer, dock, drawn_folder)
+def test_specimens_are_alike_by_what_is_measured_before_anything_is_predicted(viewer, dock, drawn_folder, qtbot):
+    viewer.open(str(drawn_folder), plugin="napari-ctc")
     box = dock.findChild(QComboBox, "order")
     item = box.model().item(box.findText("most like the selected one"))
-    assert not item.isEnabled()
-    predicted(qtbot, dock, tiny_classifier)
+    assert not item.isEnabled()  # nothing is measured yet
+    show_gallery(qtbot, dock)
+    measuring, model = dock.queue.measuring, dock.model
+    qtbot.waitUntil(lambda: not measuring.running, timeout=TIME)
     assert item.isEnabled()
+    viewer.dims.set_current_step(0, 20)
+    sort_by(qtbot, dock, "most like the selected one")
+    assert model.indices[0] == 20
+    values = Space.of(measuring.features_of(dock.session.rows.ids)).values
+    apart = np.linalg.norm(values - values[20], axis=1)
+    assert (np.diff(apart[model.indices]) >= -1e-3).all()
+    assert not model.by_prediction
 
 
 def test_the_filter_of_the_table_holds_for_the_gallery(viewer, dock, drawn_folder, qtbot):

@@ -144,6 +144,8 @@ class PredictedDock(QWidget):
         self.strip = ClassStrip(self._viewer, self.session, self.labelling, page)
         layout.addWidget(self.strip)
         self.queue = QueueRow(self.session, self.labelling, page)
+        self.model.features_of = self.queue.measuring.features_of
+        self.queue.measuring.progressed.connect(self.views.refresh)
         layout.addWidget(self.queue)
         layout.addLayout(self._build_filters(page))
         layout.addLayout(self._build_views_row(page))

@@ -26,8 +26,11 @@ from napari_ctc.gui.predicted_order import (
 )
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 from napari_ctc.gui.speakers import is_instant, named
+from napari_ctc.review.space import unlikeness
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
@@ -57,6 +60,7 @@ class PredictedModel(QAbstractTableModel):
         self._session = session
         self._filter = Filter()
         self.order = Order()
+        self.features_of: Callable[[NDArray[np.int64]], NDArray[np.float32]] | None = None  # by ids
         self._keys: dict[str, NDArray[np.float64]] = {}  # of names and sources, which take long to rank
         self._italic = QFont()
         self._italic.setItalic(True)
@@ -200,7 +204,16 @@ class PredictedModel(QAbstractTableModel):
     @property
     def by_prediction(self) -> bool:
         """Whether predictions have a say in which specimens are shown, or in their order."""
-        return self._filter.by_prediction or self.order.by in BY_PREDICTION
+        by = self.order.by
+        predicted = by in BY_PREDICTION and not (by == LIKENESS and self.measured(self.order.anchor))
+        return self._filter.by_prediction or predicted
+
+    def measured(self, specimen: int) -> bool:
+        """Tell whether a specimen can be compared with others by what was measured of it."""
+        if self.features_of is None or not 0 <= specimen < len(self._session):
+            return False
+        features = self.features_of(self._session.rows.ids[[specimen]])
+        return features.shape[1] > 0 and bool(np.isfinite(features).all())
 
     def predicted(self, specimen: int) -> int:
         """Give the class that is shown as a specimen's prediction; -1 for none."""
@@ -236,7 +249,10 @@ class PredictedModel(QAbstractTableModel):
         by = self.order.by
         if by in self._keys:
             return self._keys[by]
-        key = sort_key(self.order, self._session.rows, self._shown)
+        rows = self._session.rows
+        if by == LIKENESS and self.features_of is not None and self.measured(self.order.anchor):
+            return unlikeness(self.features_of(rows.ids), self.order.anchor)
+        key = sort_key(self.order, rows, self._shown)
         if by in (HEADERS[NAME], HEADERS[SOURCE]):
             self._keys[by] = key
         return key

@@ -90,7 +90,7 @@ def unlikeness(features: NDArray[np.floating], anchor: int) -> NDArray[np.float6
     Parameters
     ----------
     features : (n, d) floats
-        For now, the class probabilities: specimens are alike that the classifier sees alike.
+        The class probabilities, where nothing is measured: specimens are alike that the classifier sees alike.
     anchor : int
     """
     if not 0 <= anchor < len(features):

@@ -113,10 +113,10 @@ class Views(QStackedWidget):
         self.currentWidget().scrollTo(self.table.currentIndex())
 
     def refresh(self) -> None:
-        """Offer the order by likeness only where a current prediction of the specimen to compare with is seen."""
+        """Offer the order by likeness only where the specimen to compare with is measured, or has a prediction."""
         current, model = self._session.current, self._model
         known = 0 <= current < len(self._session) and model.status(current) == Status.CURRENT
-        known = known and model.predicted(current) != NOT_KNOWN
+        known = (known and model.predicted(current) != NOT_KNOWN) or model.measured(current)
         self.order.model().item(self.order.findData(orders.LIKENESS)).setEnabled(known)
         number = heading(self._session.shown.speaker)
         self.order.setItemText(self.order.findData(orders.PROBABILITY), f"{number}, highest first")
