@@ -21,6 +21,8 @@ from napari_ctc.review.features import measure
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from numpy.typing import NDArray
+
     from napari_ctc.gui.session import Session
 
 MOST = 100_000  # specimens, whose 254 numbers each are 100 MB
@@ -74,6 +76,10 @@ class Measuring(QWidget):
     def done(self) -> int:
         """How many specimens can be gone by."""
         return self.table.done
+
+    def features_of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """Give the features to go by of specimens, by their ids; rows of NaN where there are none yet."""
+        return self.table.of(ids)
 
     def _follow(self, _changed: object = None) -> None:
         if self._job is not None:
