@@ -109,7 +109,7 @@ def test_a_learning_rate_far_off_is_said_before_the_first_epoch(spots, quick, ra
     assert len(said) == 1 and f"looks too {word}" in said[0] and "set 0.002" in said[0]
 
 
-@pytest.mark.parametrize("rate", [1e-4, 5e-4, 0.01, 0.05])
+@pytest.mark.parametrize("rate", [1e-4, 5e-4, 0.01, 0.02])  # 0.05 loses the rare class
 def test_a_learning_rate_that_works_is_not_spoken_of(spots, quick, rate):
     assert warnings_of(train(spots, quick.model_copy(update={"learning_rate": rate})))[1] == []
 
