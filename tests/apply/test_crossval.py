@@ -85,7 +85,6 @@ def test_labels_that_nothing_can_foretell_score_chance(tmp_path):
     naive = run(train(manifest.rows(np.setdiff1d(np.arange(len(manifest)), held)), settings))
     promised = scored(run(classify(manifest.rows(held), naive)).table, ("a", "b"))
     assert promised.accuracy * looks > high
-    assert promised.accuracy > 0.8
 
 
 def test_every_specimen_has_one_ordinary_prediction_in_the_manifests_order(whole):
