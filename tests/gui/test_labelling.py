@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -27,6 +28,7 @@ from qtpy.QtGui import QKeyEvent
 from qtpy.QtWidgets import QApplication, QLineEdit
 
 from napari_ctc.data.manifest import Manifest
+from napari_ctc.gui.book import in_turn
 from napari_ctc.gui.keys import HINT
 
 
@@ -38,6 +40,22 @@ def viewer(make_napari_viewer):
 @pytest.fixture
 def dock(viewer, qtbot, folder):
     return open_dock(viewer, qtbot, folder)
+
+
+def test_classes_named_while_the_table_of_labels_opens_are_all_kept(viewer, folder, qtbot):
+    dock = viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")[1]
+    disk = Event()
+    in_turn(lambda: disk.wait(TIME / 1000))  # a slow one
+    viewer.open(str(folder), plugin="napari-ctc")
+    for name in CLASSES:
+        qtbot.mouseClick(dock.strip.chips.add, Qt.MouseButton.LeftButton)
+        qtbot.keyClicks(dock.strip.chips.editor, name)
+        qtbot.keyClick(dock.strip.chips.editor, Qt.Key.Key_Return)
+    disk.set()
+    settled(qtbot, dock)
+    assert [chip.text.text() for chip in dock.strip.chips.chips] == [
+        f"{number}  {name}  0" for number, name in enumerate(CLASSES, 1)
+    ]
 
 
 def test_keys_label_wherever_the_focus_is_and_everything_is_there_again(viewer, dock, folder, qtbot):

@@ -92,6 +92,7 @@ class HeldOutRow(QWidget):
         self._found = None
         self.text.setText("looking for them…")
         self.open.hide()
+        self.changed.emit()  # until then, no rows of another count stand under this one's name
         if self._job is not None:  # ends soon, and then this is done
             self._again = True
             self._job.stop()

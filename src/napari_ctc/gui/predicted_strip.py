@@ -53,7 +53,7 @@ class ClassStrip(QWidget):
         labelling.told.connect(self._tell)
         labelling.places_changed.connect(self._show_place)
         self.chips.named.connect(self._name)
-        self.chips.renamed.connect(labelling.rename)
+        self.chips.renamed.connect(self._rename)
         self.chips.coloured.connect(self._colour)
         self.chips.removed.connect(self._remove)
 
@@ -183,14 +183,22 @@ class ClassStrip(QWidget):
 
     # ------------------------------------------------------------------------------------ what a person does
 
+    # Each in its turn: which classes there are is known once the tables are open, and all before it is done.
+
     def _name(self, name: str) -> None:
-        self._labelling.name_classes((*self._session.keyed, name))
+        labelling, session = self._labelling, self._session
+        labelling.do(lambda: labelling.name_classes((*session.keyed, name)))
 
     def _colour(self, name: str, colour: str) -> None:
-        self._labelling.name_classes(self._session.keyed, {name: colour})
+        labelling, session = self._labelling, self._session
+        labelling.do(lambda: labelling.name_classes(session.keyed, {name: colour}))
 
     def _remove(self, name: str) -> None:
-        self._labelling.name_classes([one for one in self._session.keyed if one != name])
+        labelling, session = self._labelling, self._session
+        labelling.do(lambda: labelling.name_classes([one for one in session.keyed if one != name]))
+
+    def _rename(self, old: str, new: str) -> None:
+        self._labelling.do(lambda: self._labelling.rename(old, new))
 
     def _ask_place(self) -> None:
         book = self._labelling.book
@@ -205,7 +213,8 @@ class ClassStrip(QWidget):
         )
         if chosen:
             path = Path(chosen)
-            self._labelling.move_to(path if path.suffix.lower() == ".csv" else path.with_name(f"{path.name}.csv"))
+            path = path if path.suffix.lower() == ".csv" else path.with_name(f"{path.name}.csv")
+            self._labelling.do(lambda: self._labelling.move_to(path))
 
     def _open_train_dock(self) -> None:
         self._viewer.window.add_plugin_dock_widget("napari-ctc", "Train classifier")
