@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from hashlib import blake2b
 
 from napari_ctc.data.history import History
@@ -52,18 +53,24 @@ class Round:
 
         The order is that of a digest of number and key: the same tomorrow, whatever else was opened meanwhile.
         """
-        left = [key for key in keys if key not in seen]
-        size = min(DRAWS, max(ENOUGH, len(left) // 10)) if len(left) >= FEWEST else 0
-        ranks = {key: blake2b(f"{seed}\0{number}\0{key}".encode(), digest_size=8).digest() for key in left}
-        draws = tuple(sorted(left, key=ranks.__getitem__))
+        draws = tuple(key for key in _by_lot(seed, number, tuple(keys)) if key not in seen)
+        left = len(draws)
+        size = min(DRAWS, max(ENOUGH, left // 10)) if left >= FEWEST else 0
         if not size:
-            return cls(0, draws, len(left), seen)
-        return cls(number, draws[:size], len(left), seen)
+            return cls(0, draws, left, seen)
+        return cls(number, draws[:size], left, seen)
 
     @property
     def kept_back(self) -> tuple[str, ...]:
         """The draws, which no other order may show; none in a round of number 0."""
         return self.draws if self.number else ()
+
+
+@lru_cache(maxsize=4)  # asked again at each turn of the queue, of the same keys
+def _by_lot(seed: str, number: int, keys: tuple[str, ...]) -> tuple[str, ...]:
+    """Put all keys into the order in which a round draws them."""
+    lots = {key: blake2b(f"{seed}\0{number}\0{key}".encode(), digest_size=8).digest() for key in keys}
+    return tuple(sorted(keys, key=lots.__getitem__))
 
 
 def current_round(history: History, keys: Sequence[str], seed: str = "") -> Round:
