@@ -98,7 +98,7 @@ def test_a_scheduler_that_vanishes_leaves_what_is_done_and_another_place_goes_on
     assert not out.exists()
     said = []
     run(job(out, "here"), lambda event: said.extend([event.text] if isinstance(event, Said) else []))
-    assert any(f"{begun[-1]} of 60 specimens were classified before" in text for text in said)
+    assert any(f"not again: {begun[-1]} of 60" in text for text in said)
     same(Predictions.read(out), expected)
 
 

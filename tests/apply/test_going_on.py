@@ -105,7 +105,7 @@ def test_killed_at_any_batch_the_same_call_goes_on_to_the_same_table(folder, tin
         patch.setattr(forward, "PIXELS_IN_CHUNK", 0)
         run(classified(folder, tiny_classifier, undisturbed))
         result, text, rows = said(classified(folder, tiny_classifier, out))
-    assert f"{kept} of 40 specimens were classified before" in text
+    assert f"Classified before, and not again: {kept} of 40" in text
     assert rows == list(range(40))
     assert len(result) == 40
     pd.testing.assert_frame_equal(Predictions.read(out).table, Predictions.read(undisturbed).table)
@@ -123,9 +123,9 @@ def test_added_files_come_last_and_removed_ones_stay(folder, tiny_classifier, tm
     shutil.copy(folder / "a" / "05.npy", folder / "a" / "00x.npy")
     (folder / "b" / "39.npy").unlink()
     result, text, _ = said(classified(folder, tiny_classifier, out))
-    assert "40 of 41 specimens were classified before" in text
-    assert "1 specimens are new" in text
-    assert "1 specimens that out.csv was begun with are not in the input now" in text
+    assert "Classified before, and not again: 40 of 41" in text
+    assert "New since out.csv was begun, and last in it: 1 of 41" in text
+    assert "No longer in the input, and kept in out.csv: 1 of 41" in text
     pd.testing.assert_frame_equal(result.table[:40], first)
     assert result.table["path"][40] == "a/00x.npy"
     assert result.table["sha256"][40] == first["sha256"][5]
@@ -137,7 +137,7 @@ def test_files_that_changed_since_are_classified_again_and_no_others(folder, tin
     before = run(classified(folder, tiny_classifier, out)).table
     np.save(folder / "a" / "03.npy", np.zeros((24, 24, 4), np.uint8))
     result, text, _ = said(classified(folder, tiny_classifier, out))
-    assert "40 specimens are classified again" in text  # all of its chunk
+    assert "files have changed: 40 of " in text  # all of its chunk
     assert result.table["sha256"][3] != before["sha256"][3]
     pd.testing.assert_frame_equal(result.table.drop(3), before.drop(3), atol=2e-6)
 
@@ -216,5 +216,5 @@ def test_a_full_disk_ends_the_job_in_words_and_keeps_what_is_done(
     assert not out.exists()
     assert sorted(path.name for path in record.folder_of(out).iterdir() if path.name.startswith(".")) == []
     _, text, _ = said(classified(folder, tiny_classifier, out))
-    assert "12 of 40 specimens were classified before" in text
+    assert "Classified before, and not again: 12 of 40" in text
     assert len(Predictions.read(out)) == 40

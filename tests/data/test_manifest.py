@@ -81,7 +81,7 @@ def test_paths_alone_are_unlabelled_specimens(tmp_path):
 def test_a_specimen_named_twice_alike_counts_once_and_it_says_so(tmp_path):
     manifest = Manifest.read(write(tmp_path, "path,label\na.npy,x\nb.npy,y\na.npy,x\n./a.npy,x\n"))
     assert rows(manifest) == [("a.npy", "x"), ("b.npy", "y")]
-    assert "2 specimens twice" in manifest.notes[0]
+    assert "counted once: 2 of the specimens" in manifest.notes[0]
 
 
 def test_commas_and_line_breaks_inside_cells_are_read(tmp_path):

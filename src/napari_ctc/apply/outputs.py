@@ -101,9 +101,9 @@ class ToFile:
             yield Event(done=0, total=self._total)
         done = sum(map(len, self._parts.done.values()))
         if again:
-            yield Said(text=f"{again:,} specimens are classified again, since files of theirs have changed.")
+            yield Said(text=f"Classified again, since files have changed: {again:,} of {self._total:,} specimens.")
         if done:
-            yield Said(text=f"{done:,} of {self._total:,} specimens were classified before and are not again.")
+            yield Said(text=f"Classified before, and not again: {done:,} of {self._total:,} specimens.")
 
     def found(self, compute: Compute) -> Found:
         """Give all rows in order: from the disk what is done, and the others as they are computed."""

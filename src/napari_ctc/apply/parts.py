@@ -114,8 +114,8 @@ class Parts:
             table = pd.concat([now, gone]).set_index("path").reindex(order).reset_index()
             self.manifest = replace(self.manifest, table=table[list(now.columns)].astype("str"))
             name = self.folder.name.removeprefix(".").removesuffix(".parts")
-            new_ones = f"{len(added):,} specimens are new since {name} was begun; they come last in it."
-            lost = f"{len(gone):,} specimens that {name} was begun with are not in the input now; their rows stay."
+            new_ones = f"New since {name} was begun, and last in it: {len(added):,} of {len(order):,}."
+            lost = f"No longer in the input, and kept in {name}: {len(gone):,} of {len(order):,}."
             self.notes = (*([new_ones] if len(added) else []), *([lost] if len(gone) else []))
         if before is None or len(before) < len(self.manifest):
             table = pa.Table.from_pandas(self.manifest.table, preserve_index=False)

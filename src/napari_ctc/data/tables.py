@@ -133,7 +133,8 @@ def checked_table(
             values[name].append(value)
     if not seen:
         raise ManifestError(f"{path.name} names no specimen. It needs a row for each, under path,label.")
-    notes = (f"{path.name} names {repeats} specimens twice; each counts once.",) if repeats else ()
+    twice = f"{path.name}: named more than once, and counted once: {repeats:,} of the specimens."
+    notes = (twice,) if repeats else ()
     return pd.DataFrame(values, columns=list(COLUMNS), dtype="str"), notes
 
 
