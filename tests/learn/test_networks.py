@@ -1,6 +1,8 @@
 """Every network takes what it says it takes."""
 
 import copy
+from concurrent.futures import ThreadPoolExecutor
+from threading import Event
 from typing import get_args
 
 import pytest
@@ -65,6 +67,47 @@ def test_rings_fold_copy_and_compute_in_bfloat16(size):
         low = folded.to(torch.bfloat16)(pixels.to(torch.bfloat16)).float()
         torch.testing.assert_close(low, network(pixels), atol=0.05, rtol=0.05)
     assert network[-1].in_features == 3 * 256
+
+
+@pytest.mark.parametrize(
+    ("name", "structure"), [(name, one) for name, it in NETWORKS.items() for one in range(1, it.structure + 1)]
+)
+def test_every_network_computes_the_same_with_its_norms_folded(name, structure):
+    size = NETWORKS[name].fixed_size or 40
+    network = NETWORKS[name].built(structure)(2, 3, size).eval()
+    for norm in (one for one in network.modules() if isinstance(one, torch.nn.BatchNorm2d)):
+        for values in (norm.running_mean, norm.bias.data):
+            values.normal_(std=0.3)
+        for values in (norm.running_var, norm.weight.data):
+            values.uniform_(0.5, 1.5)
+    pixels = torch.randn(1, 2, size, size)
+    folded = fold_norms(network)
+    assert not [one for one in folded.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(pixels), network(pixels), atol=1e-4, rtol=1e-3)
+
+
+def test_folding_leaves_networks_alone_that_other_threads_run_meanwhile():
+    network = compact(4, 3, 32).eval()
+    pixels = torch.randn(2, 4, 32, 32)
+    with torch.inference_mode():
+        expected = network(pixels)
+    done = Event()
+
+    def look() -> int:
+        runs = 0
+        with torch.inference_mode():
+            while not done.is_set():
+                assert torch.equal(network(pixels), expected)
+                runs += 1
+        return runs
+
+    with ThreadPoolExecutor(1) as pool:
+        running = pool.submit(look)
+        for _ in range(20):
+            fold_norms(network)
+        done.set()
+        assert running.result()
 
 
 def test_a_network_keeps_the_ways_in_which_it_was_built():

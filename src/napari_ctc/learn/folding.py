@@ -1,12 +1,16 @@
 """Fold batch norms into the convolutions before them, so that a forward pass has less to do.
 
-`torch.fx.experimental.optimization.fuse` does the same, but importing it imports deprecated parts of torch.
+Tracing a network (`torch.fx`) would tell which norm follows which convolution, but while it traces it replaces the
+call of every module in the process: a network that another thread runs meanwhile fails.
 """
 
 from __future__ import annotations
 
+import copy
+from itertools import pairwise
+
 import torch
-from torch import fx, nn
+from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 
@@ -16,29 +20,19 @@ def fold_norms(network: nn.Module) -> nn.Module:
     Parameters
     ----------
     network : torch.nn.Module
-        In evaluation mode; it is left as it is.
+        In evaluation mode; it is left as it is. A norm that is registered right after a convolution is taken to
+        be of what comes from it, and nothing else to use that.
 
     Returns
     -------
     torch.nn.Module
         Computes the same but for rounding.
     """
-    traced = fx.symbolic_trace(network)  # shares its modules with the original, so each is replaced, not changed
-    modules = dict(traced.named_modules())
-    for node in list(traced.graph.nodes):
-        norm = modules.get(str(node.target)) if node.op == "call_module" else None
-        before = node.args[0] if node.args else None
-        if not (isinstance(norm, nn.BatchNorm2d) and isinstance(before, fx.Node)):
-            continue
-        if before.op != "call_module" or len(before.users) > 1:
-            continue
-        convolution = modules[str(before.target)]
-        if not isinstance(convolution, nn.Conv2d):
-            continue
-        with torch.no_grad():
-            traced.set_submodule(str(before.target), fuse_conv_bn_eval(convolution, norm))
-        node.replace_all_uses_with(before)
-        traced.graph.erase_node(node)
-    traced.delete_all_unused_submodules()
-    traced.recompile()
-    return traced
+    folded = copy.deepcopy(network)
+    for parent in list(folded.modules()):
+        for (name, convolution), (norm_name, norm) in pairwise(list(parent.named_children())):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                with torch.no_grad():
+                    setattr(parent, name, fuse_conv_bn_eval(convolution, norm))
+                setattr(parent, norm_name, nn.Identity())
+    return folded

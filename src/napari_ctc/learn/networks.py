@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from napari_ctc.settings import NetworkName
 
@@ -72,7 +72,6 @@ class Block(nn.Module):
 RINGS = (0.0, 0.5, 0.9)  # inner radii of centre, middle and rim; 1 is half the side
 
 
-@fx.wrap  # sizes are looked at, so that `folding` takes it as a whole
 def ring_means(maps: Tensor) -> Tensor:
     """Average each feature over the centre, the middle and the rim of a specimen.
 

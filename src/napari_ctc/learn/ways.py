@@ -5,7 +5,6 @@ Which way is the fastest on this machine is found by trying, in `trials`.
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -79,10 +78,10 @@ def folded(network: nn.Module, way: Way, device: torch.device) -> nn.Module:
     way : Way
     device : torch.device
     """
-    copied: nn.Module = copy.deepcopy(fold_norms(network)).to(  # type: ignore[call-overload]
+    prepared: nn.Module = fold_norms(network).to(  # type: ignore[call-overload]
         device, way.dtype, memory_format=way.memory_format
     )
-    return copied
+    return prepared
 
 
 def folded_scores(network: nn.Module, pixels: Tensor, way: Way) -> Tensor:
