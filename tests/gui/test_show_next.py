@@ -72,7 +72,7 @@ def test_the_key_brings_one_after_the_other_and_the_journal_says_how(viewer, own
     told = ["hidden" if how == "random" else "visible" for how in hows]
     assert [prediction for _, prediction, _ in picks(own_folder)] == ["none"] * two + told[two:]
     assert "debris hits in the last 15: " in dock.queue.text.text()
-    assert "goes by 15 labels" in dock.queue.text.text()
+    assert "goes by 15 labels" in dock.queue.text.toolTip()
 
     press(qtbot, dock.table, ["Right", "1"])  # the person's own choice
     settled(qtbot, dock)

@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Qt
-from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QPushButton, QSizePolicy, QWidget
-from superqt import QElidingLabel
+from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from napari_ctc.gui.instant import Instant
 from napari_ctc.gui.measuring import MOST, Measuring
@@ -91,8 +90,10 @@ class QueueRow(QWidget):
         self.hidden.setToolTip("Shows no prediction anywhere, so that your labels are your own")
         self.hidden.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.hidden.toggled.connect(self._session.conceal_all)
-        self.text = QElidingLabel(self)
+        self.text = QLabel(self)
         self.text.setObjectName("queueText")
+        self.text.setWordWrap(True)
+        self.text.setMinimumHeight(2 * self.text.fontMetrics().lineSpacing())  # a second line moves nothing
         self.text.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
@@ -118,8 +119,9 @@ class QueueRow(QWidget):
         self.rare.setItemText(0, f"{_FEWEST}: {hunted}" if hunted and not self.rare.currentData() else _FEWEST)
         text = " · ".join(part for part in (self._said, *self._progress()) if part)
         self.text.setText(text)
+        learnt = f"The queue goes by {self._labels:,} labels." if self._turn is not None and self._labels else ""
         shares = self._turn.shares if self._turn is not None else ""
-        self.text.setToolTip("\n".join(part for part in (text, shares) if part))
+        self.text.setToolTip("\n".join(part for part in (text, learnt, shares) if part))
 
     def _progress(self) -> list[str]:
         total, done = len(self._session), self.measuring.done
@@ -127,8 +129,7 @@ class QueueRow(QWidget):
             return [f"the queue works for up to {MOST:,} open specimens"]
         parts = [f"{done:,} of {total:,} measured"] if self.measuring.running and done < total else []
         if self._turn is not None:
-            learnt = f"goes by {self._labels:,} labels" if self._labels else ""
-            parts = [self._turn.bound, self._turn.hits, learnt, *parts]
+            parts = [self._turn.bound, self._turn.hits, *parts]
         return parts
 
     # ------------------------------------------------------------------------------------- what a person does

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     from napari_ctc.gui.session import Session
 
 
+_ORIGIN = 360  # pixels that the origin of predictions gets; a longer name of a classifier is cut
+
+
 class ClassStrip(QWidget):
     """Classes and the classifier; below, what labelling needs to know.
 
@@ -72,8 +75,9 @@ class ClassStrip(QWidget):
         self.train_button.setToolTip("Opens the dock where a classifier is trained or loaded")
         self.train_button.setFocusPolicy(Qt.FocusPolicy.TabFocus)
         self.train_button.clicked.connect(self._open_train_dock)
-        self.hint = QElidingLabel(self)
+        self.hint = QLabel(self)
         self.hint.setObjectName("labellingHint")
+        self.hint.setWordWrap(True)
         self.hint.setSizePolicy(QSizePolicy.Policy.Expanding, QSizePolicy.Policy.Preferred)
         self.place = QLabel(self)
         self.place.setObjectName("labelsPlace")
@@ -180,6 +184,8 @@ class ClassStrip(QWidget):
                 f"The predictions are by the trained network with the digest {speaker.digest}, which knows "
                 f"{', '.join(speaker.classes)}.\n{path or 'It has not been saved.'}"
             )
+        wanted = self.origin.fontMetrics().horizontalAdvance(self.origin.text()) + 4
+        self.origin.setMinimumWidth(min(wanted, _ORIGIN))
 
     # ------------------------------------------------------------------------------------ what a person does
 

@@ -48,7 +48,7 @@ class PredictedView(QTableView):
         header.setSortIndicator(-1, Qt.SortOrder.AscendingOrder)
         header.setStretchLastSection(True)
         unit = self.fontMetrics().averageCharWidth()
-        for column, characters in enumerate((32, 18, 13, 18, 14, 10)):
+        for column, characters in enumerate((32, 23, 13, 18, 14, 10)):
             self.setColumnWidth(column, unit * characters)
         self.setSortingEnabled(False)
         header.setSectionsClickable(True)
