@@ -226,7 +226,7 @@ def test_a_name_that_is_not_accepted_changes_nothing(dock, qtbot):
 def test_the_strip_says_what_training_still_needs(dock, qtbot):
     assert dock.strip.hint.text().startswith("Name two classes or more")
     name_classes(qtbot, dock)
-    press(qtbot, dock.table, "1" * 8 + "2" * 8 + "3" * 5)
+    press(qtbot, dock.table, "123" * 5 + "12" * 3)  # of each class on several slides
     settled(qtbot, dock)
     assert dock.strip.hint.text().startswith("3 more of class 3 before training can hold two out.")
     press(qtbot, dock.table, "3" * 3)

@@ -313,16 +313,19 @@ def test_the_viewer_that_is_watched_is_let_go(drawn_manifest):
 
     from napari.components import ViewerModel
 
+    before = len(layers._watched)
     viewer = ViewerModel()
     layers.watch(viewer)
     layers.watch(viewer)
+    assert len(layers._watched) == before + 1
     layers.add_stack(viewer, drawn_manifest)
     viewer.dims.ndisplay = 3
     assert viewer.dims.ndisplay == 2
     gone = weakref.ref(viewer)
     del viewer
     gc.collect()
-    assert gone() is None and not [one for one in layers._watched if isinstance(one, ViewerModel)]
+    assert gone() is None
+    assert len(layers._watched) <= before
 
 
 def test_adding_a_stack_by_hand_gives_named_layers(make_napari_viewer, drawn_manifest):

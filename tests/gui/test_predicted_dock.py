@@ -304,7 +304,7 @@ def test_a_failing_network_is_told_once_and_the_next_classifier_is_tried(
 
     from napari.utils.notifications import notification_manager
 
-    from napari_ctc.apply import inference
+    from napari_ctc.apply.forward import Forward
 
     def fail(*_):
         raise RuntimeError("CUDA out of memory")
@@ -312,7 +312,7 @@ def test_a_failing_network_is_told_once_and_the_next_classifier_is_tried(
     open_folder(viewer, drawn_folder)
     before = len(notification_manager.records)
     with monkeypatch.context() as patch:
-        patch.setattr(inference, "_scores", fail)
+        patch.setattr(Forward, "__call__", fail)
         dock.session.classifier = tiny_classifier
         qtbot.waitUntil(lambda: "out of memory" in dock.message.text(), timeout=TIME)
         qtbot.wait(200)
