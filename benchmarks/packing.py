@@ -24,7 +24,7 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.packing import pack
 from napari_ctc.events import run
 from napari_ctc.learn.classifier import Classifier
-from napari_ctc.learn.planning import deal_out
+from napari_ctc.learn.deal import deal_out
 from napari_ctc.learn.reading import read_data
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings

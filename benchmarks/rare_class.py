@@ -50,11 +50,13 @@ VARIANTS: dict[str, dict[str, object]] = {
     "decay 0.05": {"weight_decay": 0.05},
     "norm momentum 0.02": {},
     "half the width": {},
+    "narrow at first": {},
     "fine stem": {},
     "coarse stem": {},
     "mean pooling": {},
     "ring pooling": {},
 }
+OTHER_WIDTHS = {"half the width": (16, 32, 64, 128), "narrow at first": (16, 32, 96, 256)}
 WEIGHTINGS = list(VARIANTS)[:5]
 MEASURES = ["balanced_accuracy", "macro_f1", "balanced_probable", "f1_probable", "balanced_turns", "f1_turns"]
 
@@ -63,7 +65,7 @@ MEASURES = ["balanced_accuracy", "macro_f1", "balanced_probable", "f1_probable",
 def other_network(variant: str) -> Iterator[None]:
     """Train with another `compact` for a while."""
     compact = networks.compact
-    widths = (16, 32, 64, 128) if variant == "half the width" else networks.WIDTHS
+    widths = OTHER_WIDTHS.get(variant, networks.WIDTHS)
     stems = {"fine stem": ((3, 1),) * 3, "coarse stem": ((5, 2), (7, 4), (7, 4))}.get(variant, networks.STEMS)
 
     def build(channels: int, classes: int, size: int) -> torch.nn.Module:

@@ -20,9 +20,9 @@ import torch
 from napari_ctc.data.drawn import write_drawn
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.events import run
-from napari_ctc.learn import training
+from napari_ctc.learn import epochs
+from napari_ctc.learn.deal import deal_out
 from napari_ctc.learn.losses import weighted_cross_entropy
-from napari_ctc.learn.planning import deal_out
 from napari_ctc.learn.reading import read_data
 from napari_ctc.learn.runs import Run
 from napari_ctc.settings import TrainSettings
@@ -50,8 +50,8 @@ def main() -> None:
         names = ("DAPI", "cytokeratin", "CD45", "bright field")
         begun = Run.begin(deal, run(read_data(deal, settings, names)), settings, names, weighted_cross_entropy)
         run(begun.choose_way())
+        whole_loop(begun)  # warmed up; before the bare step, for the sentinel wants the first step untrained
         bare_step(begun, 3)
-        whole_loop(begun)  # warmed up
         pairs = [(bare_step(begun, begun.steps), whole_loop(begun)) for _ in range(arguments.rounds)]
     ratios = [loop / bare for bare, loop in pairs]
     figures = {
@@ -95,7 +95,7 @@ def bare_step(begun: Run, steps: int) -> float:
 def whole_loop(begun: Run) -> float:
     """Train for one epoch; images a second."""
     start = time.perf_counter()
-    run(training._epoch(begun))  # noqa: SLF001 - the loop itself, without the validation that follows
+    run(epochs._epoch(begun))  # noqa: SLF001 - the loop itself, without the validation that follows
     begun.ended += 1
     return len(begun.data.training) / (time.perf_counter() - start)
 

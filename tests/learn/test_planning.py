@@ -9,7 +9,8 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import SettingsError
 from napari_ctc.events import run
-from napari_ctc.learn.planning import check_settings, choose_sizes, choose_steps, deal_out, plan
+from napari_ctc.learn.deal import deal_out
+from napari_ctc.learn.planning import check_settings, choose_sizes, choose_steps, plan
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 

@@ -34,7 +34,8 @@ from napari_ctc.errors import (
     StoppedEarlyError,
 )
 from napari_ctc.events import Job, Said, Saved
-from napari_ctc.learn.planning import check_settings, with_layout
+from napari_ctc.learn.deal import with_layout
+from napari_ctc.learn.planning import check_settings
 from napari_ctc.settings import TrainSettings
 
 TOO_EARLY = "Cross-validation was stopped before its first fold ended, so there is nothing to tell."

@@ -19,7 +19,8 @@ from napari_ctc.errors import SpecimenError, TrainingError
 from napari_ctc.events import Event, Job, Said, Skipped, StepDone
 from napari_ctc.learn.batches import Moments, Pool, ahead
 from napari_ctc.learn.canvas import Canvas, Form
-from napari_ctc.learn.planning import Deal, choose_sizes
+from napari_ctc.learn.deal import Deal
+from napari_ctc.learn.planning import choose_sizes
 from napari_ctc.settings import TrainSettings
 
 Rows = NDArray[np.int64]
