@@ -16,6 +16,7 @@ from napari_ctc.data.labels import Label, LabelTable
 Entry = Mapping[str, Any]
 
 _COLOUR = re.compile("#[0-9A-Fa-f]{6}")
+_NOTHING = Label()  # one for all: 10,000 new ones a turn would bring on a full garbage collection
 
 
 @dataclass(frozen=True)
@@ -124,7 +125,7 @@ class History:
 
     def label_of(self, key: str) -> Label:
         """Say what stands for a specimen."""
-        return self.given.get(key) or self.table.get(key) or Label()
+        return self.given.get(key) or self.table.get(key) or _NOTHING
 
     def labels(self) -> dict[str, Label]:
         """Give every label that stands, by key; *unsure* is among them."""

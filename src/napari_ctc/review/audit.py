@@ -84,7 +84,7 @@ def current_round(history: History, keys: Sequence[str], seed: str = "") -> Roun
 
 def frozen_round(history: History, keys: Sequence[str], number: int, seed: str = "") -> Round:
     """Give a round as it was frozen; one that has not begun is drawn from what is left now."""
-    seen = {key for key in keys if _judged(history.label_of(key))}
+    seen = set(history.labels())
     steps = history.done
     begun = (i for i, step in enumerate(steps) if step.pick.how == "random" and step.pick.round == number)
     for step in reversed(steps[next(begun, len(steps)) :]):
@@ -152,11 +152,10 @@ def bound(frozen: Round, history: History, keys: Sequence[str], rare: str) -> Bo
     hypergeometric. All of the class that were found since the round was frozen, by whatever order, are taken off.
     """
     fair = history.random_labels().get(frozen.number, {}) if frozen.number else {}
-    population = [key for key in keys if key not in frozen.seen]
-    now = {key: history.label_of(key) for key in population}
-    left = sum(not _judged(label) for label in now.values())
-    known = sum(label.name == rare for label in now.values())
-    return _bound(frozen, fair, rare, left, known)
+    population = set(keys) - frozen.seen
+    now = [label for key, label in history.labels().items() if key in population]
+    known = sum(label.name == rare for label in now)
+    return _bound(frozen, fair, rare, len(population) - len(now), known)
 
 
 def _bound(frozen: Round, fair: Mapping[str, Label], rare: str, left: int, known: int) -> Bound:

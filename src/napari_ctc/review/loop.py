@@ -119,9 +119,11 @@ def take_turn(
         Keys that the person put off.
     """
     places = {name: place for place, name in enumerate(classes)}
-    said = [history.label_of(key) for key in keys]
-    truth = np.array([places.get(label.name, -1) for label in said], np.int64)
-    unsure = np.array([label.unsure for label in said], bool)
+    rows = {key: row for row, key in enumerate(keys)}
+    truth, unsure = np.full(len(keys), -1, np.int64), np.zeros(len(keys), bool)
+    for key, label in history.labels().items():  # most specimens have none
+        if (row := rows.get(key)) is not None:
+            truth[row], unsure[row] = places.get(label.name, -1), label.unsure
     counts = np.bincount(truth[truth >= 0], minlength=len(classes))
     name = rare if rare in places else hunted_class(history, dict(zip(classes, counts.tolist(), strict=True)))
     round_ = current_round(history, keys)
