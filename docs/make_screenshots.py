@@ -26,6 +26,7 @@ from napari_ctc import hold_out, load_classifier, run
 from napari_ctc.data.drawn import CHANNELS, write_drawn
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.gui.arrange import classify_specimens
+from napari_ctc.gui.classify_place import PROCESSES
 from napari_ctc.gui.layers import set_preferences
 from napari_ctc.gui.rows import Status
 from napari_ctc.gui.session import session_of
@@ -90,6 +91,15 @@ def pictures_of_docs() -> None:
     dock.findChild(QPushButton, "classifyButton").click()
     wait_until(lambda: (place / "predictions.csv").exists())
     take(viewer, IMAGES / "classify.png")
+
+    dock.form.place.expand(animate=False)
+    dock.form.place.kind.setCurrentIndex(PROCESSES)
+    dock.form.output.setText(str(place / "again.csv"))
+    dock.findChild(QPushButton, "classifyButton").click()
+    wait_until(lambda: sum(dock.counts.counted.values()) > 0)
+    settle(0.3)
+    dock.grab().save(str(IMAGES / "classify_place.png"))
+    wait_until(lambda: dock.running is None)
 
 
 def window_on(folder: Path) -> napari.Viewer:

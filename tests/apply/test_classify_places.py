@@ -4,11 +4,12 @@ import os
 import signal
 import sys
 
+import errands
 import numpy as np
 import pytest
 
 from clusters import LocalCluster
-from napari_ctc.apply import forward, inference
+from napari_ctc.apply import elsewhere, forward, inference
 from napari_ctc.apply.inference import classify
 from napari_ctc.data.predictions import Predictions
 from napari_ctc.errors import PlaceError
@@ -20,6 +21,7 @@ needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="processes ar
 @pytest.fixture(autouse=True)
 def _small_chunks(monkeypatch):
     monkeypatch.setattr(forward, "PIXELS_IN_CHUNK", 64 * 64 * 4)
+    monkeypatch.setattr(elsewhere, "BATCHES_IN_PIECE", 1)
 
 
 @pytest.fixture
@@ -52,6 +54,25 @@ def test_processes_say_what_here_says(job, tmp_path):
     done = [event.done for event in events if event.total]
     assert done == sorted(done)
     assert done[-1] == 60
+
+
+@needs_signals
+def test_one_specimen_that_ends_its_processes_is_one_failed_row_and_all_others_are_classified(
+    job, own_folder, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(elsewhere, "classify_chunk", errands.die_of_a_deadly_file)
+    deadly = sorted((own_folder / "slide_1").glob("*.npy"))[1]
+    deadly.write_bytes(b"deadly")
+    expected = run(job(None, "here")).table.set_index("path")
+    found = Predictions.read(run(job(tmp_path / "out.csv", "processes:2")).path).table
+    key = [path for path in found["path"] if path.endswith(f"slide_1/{deadly.name}")]
+    said = found.set_index("path").loc[key, "error"].item()
+    assert said.startswith("The process that worked on it ended 2 times (by SIGKILL). A damaged file can do this")
+    others = found["path"] != key[0]
+    assert len(found) == 60
+    assert (found["error"] != "").sum() == 3
+    assert list(found["predicted"][others]) == list(expected["predicted"][others.to_numpy()])
+    assert list(found["sha256"][others]) == list(expected["sha256"][others.to_numpy()])
 
 
 @needs_signals

@@ -31,12 +31,18 @@ def test_a_cluster_answers_in_order_although_workers_are_killed_meanwhile(cluste
     assert sorted(path.name for path in tmp_path.iterdir()) == ["3", "9"]
 
 
-def test_a_task_that_kills_every_worker_is_given_up_and_the_others_are_done(cluster):
-    found = outcomes(cluster, errands.die_always, range(5))
-    assert [one.value for one in found if isinstance(one, Done)] == [0, 1, 3, 4]
-    (lost,) = (one for one in found if isinstance(one, Lost))
-    assert lost.number == 2
-    assert "2 workers ended while they worked on it" in lost.reason
+def test_what_kills_every_worker_is_found_in_smaller_pieces_and_the_others_are_done(cluster):
+    running = execute(
+        Place.parse(cluster.address),
+        errands.die_of_seven,
+        [[5], [6, 7], [8], [9]],
+        Shared(b"", errands.as_text),
+        lambda task: [[one] for one in task],
+    )
+    found = [one for one in running if isinstance(one, (Done, Lost))]
+    assert [one.value for one in found if isinstance(one, Done)] == [[5], [6], [8], [9]]
+    assert (found[2].number, found[2].task) == (1, [7])
+    assert "2 workers ended while they worked on it" in found[2].reason
 
 
 def test_giving_up_takes_less_than_a_second_and_takes_back_what_was_shared(cluster):
@@ -46,7 +52,9 @@ def test_giving_up_takes_less_than_a_second_and_takes_back_what_was_shared(clust
     start = time.perf_counter()
     running.close()
     assert time.perf_counter() - start < 1
-    assert outcomes(cluster, errands.held, [0])[0].value == 1
+    end = time.monotonic() + 20  # how long workers take to hear of it is their machine's business
+    while outcomes(cluster, errands.held, [0])[0].value > 1:
+        assert time.monotonic() < end
 
 
 def test_what_a_task_raises_is_raised_here(cluster):
@@ -79,15 +87,23 @@ def test_a_scheduler_that_is_not_there_is_a_sentence(monkeypatch):
         list(execute(Place.parse("tcp://127.0.0.1:9"), errands.square, [1], Shared(b"", errands.as_text)))
 
 
-def test_a_scheduler_without_workers_and_one_that_vanishes_are_sentences(tmp_path, monkeypatch):
+def test_a_scheduler_without_workers_that_loses_them_or_vanishes_is_a_sentence(tmp_path, monkeypatch):
     from napari_ctc.apply import cluster
 
     monkeypatch.setattr(cluster, "CONNECT", 2)
+    monkeypatch.setattr(cluster, "PATIENCE", 3)
     own = LocalCluster(tmp_path, workers=0, nanny=False)
     try:
         own.wait(0)
         with pytest.raises(PlaceError, match=r"has no workers\. Start some with 'dask worker tcp://"):
             outcomes(own, errands.square, [1])
+        worker = own.add_worker()
+        own.wait(1)
+        with pytest.raises(PlaceError, match=r"has had no worker for [\d.]+ minutes\. Start workers with"):
+            for one in execute(Place.parse(own.address), errands.slowly, [0, 60], Shared(b"", errands.as_text)):
+                if isinstance(one, Done):
+                    worker.kill()
+        monkeypatch.setattr(cluster, "PATIENCE", 600)
         worker = own.add_worker()
         own.wait(1)
         done, said = [], []

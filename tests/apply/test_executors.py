@@ -7,6 +7,7 @@ from contextlib import closing
 import errands
 import pytest
 
+from napari_ctc.apply import executors
 from napari_ctc.apply.executors import Done, Lost, Place, execute
 from napari_ctc.apply.workers import Shared, cores
 from napari_ctc.errors import PlaceError
@@ -94,7 +95,36 @@ def test_a_task_that_ends_every_process_is_given_up_and_the_others_are_done():
     assert [one.value for one in found if isinstance(one, Done)] == [0, 1, 3, 4]
     (lost,) = (one for one in found if isinstance(one, Lost))
     assert lost.number == 2
-    assert "ended 3 times (by SIGKILL)" in lost.reason
+    assert "ended 2 times (by SIGKILL)" in lost.reason
+
+
+def halves(task):
+    return [task[: len(task) // 2], task[len(task) // 2 :]] if len(task) > 1 else [task]
+
+
+def test_what_ends_every_process_is_found_in_smaller_pieces_and_all_else_is_done_in_order():
+    tasks = [[n, n + 1, n + 2, n + 3] for n in range(0, 16, 4)]
+    running = execute(TWO, errands.die_of_seven, tasks, Shared(b"", errands.as_text), halves)
+    found = [one for one in running if isinstance(one, (Done, Lost))]
+    assert [(one.number, getattr(one, "value", "lost")) for one in found] == [
+        (0, [0, 1, 2, 3]),
+        (1, [4, 5]),
+        (1, [6]),
+        (1, "lost"),
+        (2, [8, 9, 10, 11]),
+        (3, [12, 13, 14, 15]),
+    ]
+    assert found[3].task == [7]
+
+
+def test_after_some_losses_nothing_is_tried_in_smaller_pieces(monkeypatch):
+    monkeypatch.setattr(executors, "MOST_LOST", 1)
+    one = Place.parse("processes:1")
+    running = execute(one, errands.die_of_seven, [[7], [7, 8], [9]], Shared(b"", errands.as_text), halves)
+    found = [one for one in running if isinstance(one, (Done, Lost))]
+    assert [type(one) for one in found] == [Lost, Lost, Done]
+    assert found[1].task == [7, 8]
+    assert found[1].reason.endswith("It was tried with others.")
 
 
 def test_closing_gives_up_within_a_second():

@@ -27,6 +27,7 @@ from napari_ctc.score.calibration import Reading
 READERS_AT_ONCE = 2
 READ_AHEAD = 4  # batches; enough that the network never waits, few enough to keep memory flat
 PULSE = 0.2  # seconds between signs of life
+PIECES = 8  # of a chunk that ends its workers
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,13 @@ class Chunk:
 
     keys: list[str]
     settings: ChunkSettings
+
+
+def smaller(chunk: Chunk) -> list[Chunk]:
+    """Cut a chunk into pieces, to find the specimen that ends whoever works on it; one specimen stays as it is."""
+    count = len(chunk.keys)
+    spans = batches(range(count), max(1, -(-count // PIECES)))
+    return [Chunk(chunk.keys[span.start : span.stop], chunk.settings) for span in spans]
 
 
 def classify_chunk(classifier: Classifier, chunk: Chunk) -> pa.Table:

@@ -82,9 +82,12 @@ class Cluster:
         self._seen = monotonic()
         Thread(target=self._watch, name="napari-ctc watch", daemon=True).start()
 
-    def submit(self, function: Callable[[Any, T], R], task: T) -> Future[R]:
-        """Take a task."""
+    def submit(self, function: Callable[[Any, T], R], task: T, suspect: bool = False) -> Future[R]:
+        """Take a task; a suspect waits until no other one is at work."""
         answer: Future[R] = Future()
+        if suspect:
+            self._once_more(function, task, answer)
+            return answer
         asked = self._executor.submit(perform, function, self._shared.digest, task)
         asked.add_done_callback(lambda done: self._pass_on(done, answer, (function, task)))
         return answer
@@ -98,7 +101,7 @@ class Cluster:
             return ""
         if monotonic() - self._seen > PATIENCE:
             raise PlaceError(
-                f"The scheduler at {self._address} has had no worker for {PATIENCE / 60:.0f} minutes. Start "
+                f"The scheduler at {self._address} has had no worker for {PATIENCE / 60:.3g} minutes. Start "
                 f"workers with 'dask worker {self._address}', and then the same job again."
             )
         if self._told:
@@ -185,7 +188,7 @@ class Cluster:
         if problem is None:
             answer.set_result(asked.result())
         elif isinstance(problem, KilledWorker) and again:
-            Thread(target=self._try_alone, args=(*again, answer), name="napari-ctc once more", daemon=True).start()
+            self._once_more(*again, answer)
         elif isinstance(problem, KilledWorker):
             answer.set_exception(
                 TaskLost(
@@ -196,8 +199,13 @@ class Cluster:
         else:
             answer.set_exception(self._vanished() if isinstance(problem, FutureCancelledError) else problem)
 
+    def _once_more(self, function: Callable[[Any, T], R], task: T, answer: Future[R]) -> None:
+        Thread(
+            target=self._try_alone, args=(function, task, answer), name="napari-ctc once more", daemon=True
+        ).start()
+
     def _try_alone(self, function: Callable[[Any, T], R], task: T, answer: Future[R]) -> None:
-        """Try a suspect again, one at a time: Dask blames each task that a dying worker had, the innocent too."""
+        """Try a suspect, one at a time: Dask blames each task that a dying worker had, the innocent too."""
         with self._suspects:
             if self._ended.is_set():
                 return

@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ctc.apply.chunks import Chunk, ChunkSettings, batches, classify_chunk
+from napari_ctc.apply.chunks import Chunk, ChunkSettings, batches, classify_chunk, smaller
 from napari_ctc.apply.executors import Lost, Place, execute, must_see
 from napari_ctc.apply.rows import lost_columns
 from napari_ctc.apply.workers import Shared
@@ -25,39 +25,45 @@ if TYPE_CHECKING:
     from napari_ctc.data.manifest import Manifest
     from napari_ctc.learn.classifier import Classifier
 
+BATCHES_IN_PIECE = 4  # enough that reading ahead pays, few enough that rows come soon and no worker idles
+
 
 def classified_elsewhere(
     place: Place,
     manifest: Manifest,
     classifier: Classifier,
     settings: ChunkSettings,
-    size: int,
     spans: Iterable[range],
 ) -> Found:
-    """Classify spans of rows, in pieces of at most `size` specimens; the same columns as if it were done here.
+    """Classify spans of rows, in pieces of some batches; the same columns as if it were done here.
 
-    A piece that ends its workers each time comes back as rows that have failed, with the reason.
+    What ends its workers each time is found, piece by piece, down to the one specimen: its row has failed, with
+    the reason.
     """
     paths = manifest.table["path"]
     sent: deque[range] = deque()
 
     def chunks() -> Iterator[Chunk]:
         for span in spans:
-            for piece in batches(span, size):
+            for piece in batches(span, settings.batch * BATCHES_IN_PIECE):
                 sent.append(piece)
                 yield Chunk(paths.iloc[piece.start : piece.stop].tolist(), settings)
 
     shared = Shared(classifier.to_bytes(), opened, must_see(manifest))
-    with closing(execute(place, classify_chunk, chunks(), shared)) as outcomes:
+    with closing(execute(place, classify_chunk, chunks(), shared, smaller)) as outcomes:
         for one in outcomes:
             if isinstance(one, Event):
                 yield one
                 continue
-            span = sent.popleft()
             if isinstance(one, Lost):
-                yield span, lost_columns(len(span), one.reason, len(classifier.classes))
+                columns = lost_columns(len(one.task.keys), one.reason, len(classifier.classes))
             else:
-                yield span, one.value
+                columns = one.value
+            whole = sent.popleft()
+            span = range(whole.start, whole.start + len(columns))
+            if span.stop < whole.stop:
+                sent.appendleft(range(span.stop, whole.stop))
+            yield span, columns
 
 
 def opened(data: bytes) -> Classifier:

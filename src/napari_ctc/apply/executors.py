@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import closing
 from dataclasses import dataclass
@@ -30,6 +30,9 @@ R = TypeVar("R")
 PULSE = 0.2  # seconds between signs of life
 AHEAD = 3  # tasks sent for each that can be computed at once: none waits for the caller, and memory stays flat
 MOST_PROCESSES = 256
+MOST_LOST = (
+    20  # tasks until what ends its workers is no longer tried in smaller pieces: it is hardly the files then
+)
 
 
 @dataclass(frozen=True)
@@ -103,11 +106,12 @@ class Done(Generic[R]):
 
 
 @dataclass(frozen=True)
-class Lost:
-    """A task that ended its workers each time it was tried: its number, from 0, and why in a sentence."""
+class Lost(Generic[T]):
+    """A task that ended its workers each time it was tried: its number, from 0, why in a sentence, and itself."""
 
     number: int
     reason: str
+    task: T
 
 
 class Executor(Protocol):
@@ -117,8 +121,11 @@ class Executor(Protocol):
     def slots(self) -> int:
         """How many tasks it computes at once."""
 
-    def submit(self, function: Callable[[Any, T], R], task: T) -> Future[R]:
-        """Take a task. The future raises `TaskLost` if its workers end each time that it is tried."""
+    def submit(self, function: Callable[[Any, T], R], task: T, suspect: bool = False) -> Future[R]:
+        """Take a task. The future raises `TaskLost` if its workers end each time that it is tried.
+
+        A suspect may well end its worker: no other task should suffer by it.
+        """
 
     def look(self) -> str:
         """Say what is worth telling meanwhile, or nothing; raises `PlaceError` if the place has vanished."""
@@ -128,8 +135,12 @@ class Executor(Protocol):
 
 
 def execute(
-    place: Place, function: Callable[[Any, T], R], tasks: Iterable[T], shared: Shared
-) -> Generator[Event | Done[R] | Lost]:
+    place: Place,
+    function: Callable[[Any, T], R],
+    tasks: Iterable[T],
+    shared: Shared,
+    smaller: Callable[[T], Sequence[T]] = lambda task: (),
+) -> Generator[Event | Done[R] | Lost[T]]:
     """Work on tasks elsewhere, a bounded number at once.
 
     Parameters
@@ -141,6 +152,9 @@ def execute(
     tasks : iterable
         Of plain data. Taken from as there is room, and never more than that.
     shared : Shared
+    smaller : callable, optional
+        Cuts a task that ends its workers into several, in order, which are then tried instead of it, and so on
+        until it gives fewer than two. Their outcomes have the task's number, and come in its place.
 
     Yields
     ------
@@ -160,15 +174,16 @@ def execute(
     executor = yield from _opened(place, shared)
     with closing(executor):
         numbered = enumerate(tasks)
-        waiting: deque[tuple[int, Future[R]]] = deque()
+        waiting: deque[tuple[int, T, Future[R]]] = deque()
+        lost = 0
         while True:
             room = AHEAD * max(1, executor.slots) - len(waiting)
             waiting.extend(
-                (number, executor.submit(function, task)) for number, task in islice(numbered, max(0, room))
+                (number, task, executor.submit(function, task)) for number, task in islice(numbered, max(0, room))
             )
             if not waiting:
                 return
-            number, future = waiting[0]
+            number, task, future = waiting[0]
             if not wait([future], timeout=PULSE).done:
                 said = executor.look()
                 yield Said(text=said, warning=True) if said else Event()
@@ -176,8 +191,17 @@ def execute(
             waiting.popleft()
             try:
                 yield Done(number, future.result(timeout=0))
-            except TaskLost as lost:
-                yield Lost(number, str(lost))
+                continue
+            except TaskLost as problem:
+                reason = str(problem)
+            pieces = smaller(task)
+            if len(pieces) > 1 and lost < MOST_LOST:
+                tried = [(number, piece, executor.submit(function, piece, suspect=True)) for piece in pieces]
+                waiting.extendleft(reversed(tried))
+                yield Said(text="Something ends whoever works on it: trying it in smaller pieces.", warning=True)
+                continue
+            lost += 1
+            yield Lost(number, f"{reason} It was tried with others." if len(pieces) > 1 else reason, task)
 
 
 def _opened(place: Place, shared: Shared) -> Job[Executor]:

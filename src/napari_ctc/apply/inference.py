@@ -141,8 +141,7 @@ def classify(
             settings = ChunkSettings(str(manifest.root), manifest.layout, way, batch, reading, used)
             constants = {"classifier": classifier.digest, "precision": way.precision, **described}
             if elsewhere:
-                size = chunk_size(classifier, batch)
-                compute: Compute = partial(classified_elsewhere, place, manifest, classifier, settings, size)
+                compute: Compute = partial(classified_elsewhere, place, manifest, classifier, settings)
             else:
                 compute = partial(_computed, manifest, Forward.of(classifier, way, target.type), settings)
             try:

@@ -22,7 +22,7 @@ from napari_ctc.errors import PlaceError
 T = TypeVar("T")
 R = TypeVar("R")
 
-TRIES = 3  # as often is a task tried whose process ends
+TRIES = 2  # as often is a task tried whose process ends
 _spawn = multiprocessing.get_context("spawn")  # a fork would copy locks that threads of napari and torch hold
 
 
@@ -45,8 +45,8 @@ class Processes:
         self._closed = False
         self._threads = ThreadPoolExecutor(count, thread_name_prefix="napari-ctc process")
 
-    def submit(self, function: Callable[[Any, T], R], task: T) -> Future[R]:
-        """Take a task."""
+    def submit(self, function: Callable[[Any, T], R], task: T, suspect: bool = False) -> Future[R]:
+        """Take a task; a suspect is nothing special, since a process has one task at a time."""
         return self._threads.submit(self._ask, function, task)
 
     def look(self) -> str:

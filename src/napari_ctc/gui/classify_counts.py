@@ -19,6 +19,7 @@ UNREADABLE = "unreadable"
 NO_SOURCE = "(no source)"
 _PAINT_MS = 200
 _ROWS_SHOWN = 8
+_ROWS_NEEDED = 3
 
 
 class CountsTable(QTableWidget):
@@ -84,5 +85,11 @@ class CountsTable(QTableWidget):
                 item.setText(f"{self.counted[source, name]:,}")
         self.setColumnHidden(len(self.classes), not any(name == UNREADABLE for _, name in self.counted))
         shown = min(len(sources), _ROWS_SHOWN)
-        height = self.horizontalHeader().height() + shown * self.verticalHeader().defaultSectionSize() + 6
-        self.setFixedHeight(height + self.horizontalScrollBar().sizeHint().height())
+        around = self.horizontalHeader().height() + self.horizontalScrollBar().sizeHint().height() + 6
+        row = self.verticalHeader().defaultSectionSize()
+        self.setMinimumHeight(around + min(shown, _ROWS_NEEDED) * row)  # it scrolls before anything else is cut
+        self.setMaximumHeight(around + shown * row)
+        self.updateGeometry()
+
+    def sizeHint(self) -> QSize:  # noqa: D102
+        return QSize(super().sizeHint().width(), self.maximumHeight())

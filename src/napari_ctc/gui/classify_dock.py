@@ -62,6 +62,7 @@ class ClassifyDock(QWidget):
         self._layout: Layout | None = None
         self._opened: SpecimenStack | None = None
         self._problem = ""
+        self._notice = ""  # said last, and still so
         self._written: Path | None = None
         self._skipped = 0
         self._began = 0.0
@@ -142,7 +143,7 @@ class ClassifyDock(QWidget):
         out = self.form.output.text().strip()
         self.predictions, self._layout = None, _layout_for(classifier)
         self._skipped, self._stopping, self._began = 0, False, time.monotonic()
-        self._problem = ""
+        self._problem = self._notice = ""
         self._written = None
         self.counts.begin(classifier.classes)
         self.counts.show()
@@ -153,7 +154,7 @@ class ClassifyDock(QWidget):
         self.state.setText("Listing the specimens…")
         path = Path(self.form.input.text().strip())
         self.running = start(
-            classify_path(path, self._layout, classifier, Path(out) if out else None),
+            classify_path(path, self._layout, classifier, Path(out) if out else None, self.form.place.text),
             parent=self,
             name=f"Classifying {path.name}",
             on_event=self._hear,
@@ -176,19 +177,27 @@ class ClassifyDock(QWidget):
     def _hear(self, event: Event) -> None:
         if isinstance(event, Classified):
             self.counts.add(event.rows)
+            self._notice = ""
         elif isinstance(event, Skipped):
             self._show_skipped(event)
         elif isinstance(event, Saved):
             self._written = event.path
-        elif isinstance(event, Said) and event.warning:
-            self.state.setToolTip(event.text)
+        elif isinstance(event, Said):
+            self._notice = event.text
+            if event.warning:
+                self.state.setToolTip(event.text)
         if event.total and not isinstance(event, Saved):
             self.progress.setRange(0, event.total)
             self.progress.setValue(event.done)
-            if not self._stopping:
-                self.state.setText(
-                    f"{event.done:,} of {event.total:,}{_time_left(self._began, event.done, event.total)}"
-                )
+        if not self._stopping and not isinstance(event, Saved):
+            self._show_state(event)
+
+    def _show_state(self, event: Event) -> None:
+        """Show how far it is, and what was said since the last rows came."""
+        left = "" if self._notice else _time_left(self._began, event.done, event.total)
+        so_far = f"{event.done:,} of {event.total:,}{left}" if event.total else ""
+        if so_far or self._notice:
+            self.state.setText(". ".join(filter(None, (so_far, self._notice))))
 
     def _show_skipped(self, event: Skipped) -> None:
         self._skipped += 1

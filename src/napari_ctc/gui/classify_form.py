@@ -1,4 +1,4 @@
-"""What to classify, where to write, and with which classifier."""
+"""What to classify, where to write, with which classifier, and where it is computed."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from qtpy.QtWidgets import (
 
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.writers import WRITERS
+from napari_ctc.gui.classify_place import PlaceBox
 from napari_ctc.gui.jobs import start
 from napari_ctc.gui.train_jobs import load
 
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 
 class ClassifyForm(QWidget):
-    """Three lines: input, output, classifier.
+    """Three lines: input, output, classifier; and under "Advanced", where it is computed.
 
     Parameters
     ----------
@@ -91,6 +92,8 @@ class ClassifyForm(QWidget):
                 button.setToolTip(tips[text])
                 button.clicked.connect(slot)
                 form.addWidget(button, row, 4 - len(buttons) + place)
+        self.place = PlaceBox(self)
+        form.addWidget(self.place, len(rows), 0, 1, 4)
         form.setColumnStretch(1, 1)
 
     def _line(self, name: str, hint: str, tip: str) -> QLineEdit:
@@ -196,11 +199,11 @@ class ClassifyForm(QWidget):
         return ""
 
     def refusal(self) -> str:
-        """Say why nothing can be written to where a person wants it; empty if it can."""
+        """Say why it cannot be computed or written where a person wants it; empty if it can."""
         out = self.output.text().strip()
         folder = Path(out).parent
         if not out or not Path(self.input.text().strip()).exists() or folder.is_dir():
-            return ""
+            return self.place.refusal()
         return f"The folder {folder} does not exist. Make it, or choose another place under 'Write to'."
 
     def may_replace(self) -> bool:

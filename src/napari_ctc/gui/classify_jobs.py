@@ -24,8 +24,10 @@ if TYPE_CHECKING:
     from napari_ctc.learn.classifier import Classifier
 
 
-def classify_path(path: Path, layout: Layout, classifier: Classifier, out: Path | None) -> Job[Predictions]:
-    """Classify whatever a path names, and write the table to `out` where it is given.
+def classify_path(
+    path: Path, layout: Layout, classifier: Classifier, out: Path | None, on: str = "here"
+) -> Job[Predictions]:
+    """Classify whatever a path names in a place (see `Place.parse`), and write the table to `out` where given.
 
     What another classifier left there is replaced: the form has asked. What this one left is gone on with.
     """
@@ -33,7 +35,7 @@ def classify_path(path: Path, layout: Layout, classifier: Classifier, out: Path 
     from napari_ctc.apply.inference import classify
 
     anew = out is not None and out.exists()
-    predictions = yield from classify(Manifest.open(path, layout), classifier, out, replace=anew)
+    predictions = yield from classify(Manifest.open(path, layout), classifier, out, replace=anew, on=on)
     _ = predictions.table  # read here, in the thread, what stayed in the file
     return predictions
 
