@@ -12,8 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_ctc.data.manifest import Manifest
-from napari_ctc.data.tables import checked_key, checked_table, delimiter_of, rows_of, text_of
+from napari_ctc.data.manifest import classes_of
+from napari_ctc.data.tables import checked_key, delimiter_of, table_of, text_of
 
 _MARK = b"\xef\xbb\xbf"  # the byte order mark that Excel wants at the start of a CSV in UTF-8
 
@@ -78,14 +78,11 @@ class LabelTable:
         ManifestError
             If it is no manifest; the message names the line.
         """
-        text = text_of(path, content)
-        rows, header = rows_of(path, text)
-        table, _ = checked_table(path, rows, header)
-        labels = {
-            key: Label(name, by=by)
-            for key, name, by in zip(table["path"], table["label"], table["by"], strict=True)
-        }
-        return cls(content, labels, Manifest(table, path.parent).classes, path, tuple(header or ()))
+        columns, header, _ = table_of(path, text_of(path, content))
+        said = list(zip(columns["label"], columns["by"], strict=True))
+        once = {one: Label(one[0], by=one[1]) for one in set(said)}  # an object for each of 100,000 takes its time
+        labels = dict(zip(columns["path"], map(once.__getitem__, said), strict=True))
+        return cls(content, labels, classes_of(columns["label"]), path, tuple(header or ()))
 
     def with_labels(self, changes: Mapping[str, Label], sources: Mapping[str, str]) -> bytes:
         """Give the table's bytes with other labels.

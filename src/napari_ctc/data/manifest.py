@@ -21,7 +21,7 @@ from napari_ctc.data.files import write_whole
 from napari_ctc.data.formats import READERS, Array, is_specimen_file
 from napari_ctc.data.listing import keys_of_files, list_folder
 from napari_ctc.data.specimens import Layout, keys_of, read_specimen, split_key
-from napari_ctc.data.tables import COLUMNS, checked_table, read_rows
+from napari_ctc.data.tables import COLUMNS, frame_of, read_content, table_of, text_of
 from napari_ctc.errors import ManifestError, SpecimenError
 
 LABEL_FILES = ("labels.csv", "manifest.csv")
@@ -97,9 +97,8 @@ class Manifest:
             With the line, if the table cannot be used.
         """
         path = Path(path)
-        rows, header = read_rows(path)
-        table, notes = checked_table(path, rows, header)
-        return cls(table, path.parent.absolute(), layout, notes, path.absolute())
+        columns, _, notes = table_of(path, text_of(path, read_content(path)))
+        return cls(frame_of(columns), path.parent.absolute(), layout, notes, path.absolute())
 
     @classmethod
     def from_folder(
@@ -182,14 +181,7 @@ class Manifest:
     @property
     def classes(self) -> tuple[str, ...]:
         """The class names in use, in order: by number where all are numbers, else by the alphabet."""
-        names = [name for name in self.table["label"].unique() if name]
-        try:
-            numbers = [float(name) for name in names]
-        except ValueError:
-            return tuple(sorted(names))
-        if not np.isfinite(numbers).all():  # a class called "nan" has no place among numbers
-            return tuple(sorted(names))
-        return tuple(name for _, name in sorted(zip(numbers, names, strict=True)))
+        return classes_of(self.table["label"].unique())
 
     def counts(self, classes: Sequence[str] | None = None) -> NDArray[np.int64]:
         """Count the labelled specimens of each class, in the order of `classes`."""
@@ -251,6 +243,18 @@ class Manifest:
         text = io.StringIO()
         table.to_csv(text, index=False, header=not headerless, lineterminator="\n")
         write_whole(path, text.getvalue().encode())
+
+
+def classes_of(labels: Iterable[str]) -> tuple[str, ...]:
+    """Give the class names among labels, in order: by number where all are numbers, else by the alphabet."""
+    names = [name for name in dict.fromkeys(labels) if name]
+    try:
+        numbers = [float(name) for name in names]
+    except ValueError:
+        return tuple(sorted(names))
+    if not np.isfinite(numbers).all():  # a class called "nan" has no place among numbers
+        return tuple(sorted(names))
+    return tuple(name for _, name in sorted(zip(numbers, names, strict=True)))
 
 
 def rebase(keys: Iterable[str], old: Path, new: Path) -> list[str]:

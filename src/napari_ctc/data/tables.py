@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from napari_ctc.data.formats import READERS, is_specimen_file
+from napari_ctc.data.plain_tables import plain_columns
 from napari_ctc.data.specimens import split_key
 from napari_ctc.errors import ManifestError
 
@@ -30,9 +31,37 @@ SPLITS = {
 _ODD = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")  # an empty part of a path, "." or ".."
 
 
-def read_rows(path: Path) -> tuple[list[tuple[int, list[str]]], list[str] | None]:
-    """Read the cells of a CSV with their line numbers, and its header where it has one."""
-    return rows_of(path, text_of(path, read_content(path)))
+def table_of(path: Path, text: str) -> tuple[dict[str, list[str]], list[str] | None, tuple[str, ...]]:
+    """Take a table apart and check it.
+
+    Returns
+    -------
+    columns : dict of str to list of str
+        Those in `COLUMNS`, of one length.
+    header : list of str, or None
+        The names of its columns in lower case, where it has them.
+    notes : tuple of str
+
+    Raises
+    ------
+    ManifestError
+        With the line, if the table cannot be used.
+    """
+    home = f"{path.parent.absolute().as_posix().rstrip('/')}/"  # whole paths below it count as relative ones
+    found = plain_columns(text, delimiter_of(text), home)
+    if found is not None:
+        blank = [""] * len(found["path"])
+        columns = {name: found.get(name, blank) for name in COLUMNS}
+        if set(columns["split"]) <= set(SPLITS.values()) and set(columns["by"]) <= set(AUTHORS):
+            return columns, list(found), ()
+    rows, header = rows_of(path, text)
+    columns, notes = checked_columns(path, rows, header)
+    return columns, header, notes
+
+
+def frame_of(columns: dict[str, list[str]]) -> pd.DataFrame:
+    """Give checked columns as a data frame of text."""
+    return pd.DataFrame(columns, columns=list(COLUMNS), dtype="str")
 
 
 def read_content(path: Path) -> bytes:
@@ -85,10 +114,10 @@ def rows_of(path: Path, text: str) -> tuple[list[tuple[int, list[str]]], list[st
     )
 
 
-def checked_table(
+def checked_columns(
     path: Path, rows: list[tuple[int, list[str]]], header: list[str] | None
-) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Check every row; returns the table and notes."""
+) -> tuple[dict[str, list[str]], tuple[str, ...]]:
+    """Check every row; returns the columns and notes."""
     names = header or ["path", "label"]
     places = {name: names.index(name) for name in COLUMNS if name in names}
     if repeated := [name for name in COLUMNS if names.count(name) > 1]:
@@ -135,7 +164,7 @@ def checked_table(
         raise ManifestError(f"{path.name} names no specimen. It needs a row for each, under path,label.")
     twice = f"{path.name}: named more than once, and counted once: {repeats:,} of the specimens."
     notes = (twice,) if repeats else ()
-    return pd.DataFrame(values, columns=list(COLUMNS), dtype="str"), notes
+    return values, notes
 
 
 def checked_key(text: str, where: str) -> str:

@@ -10,17 +10,21 @@ import logging
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
-from itertools import repeat
 from pathlib import Path
 from time import monotonic
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from napari_ctc.data.journal import Journal
 from napari_ctc.data.manifest import rebase
 from napari_ctc.data.specimens import content_digest
 from napari_ctc.errors import CTCError, SpecimenError
+from napari_ctc.gui.held import Held
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from napari_ctc.data.labels import Label
     from napari_ctc.data.manifest import Manifest
 
@@ -41,28 +45,48 @@ class Book:
         None until it is open, and where it cannot be opened.
     problem : str
         Why it could not be opened.
-    keys : dict of int to (str, Manifest, int)
-        Of each open specimen by its id: its key in the table, and where its pixels are.
-    ids : dict of str to list of int
-        The way back; a file may be open twice.
+    held : list of Held
+        The open specimens that it speaks of; a file may be open twice.
     """
 
     path: Path
     journal: Journal | None = None
     problem: str = ""
-    keys: dict[int, tuple[str, Manifest, int]] = field(default_factory=dict)
-    ids: dict[str, list[int]] = field(default_factory=dict)
+    held: list[Held] = field(default_factory=list)
 
-    def hold(self, manifest: Manifest, ids: Iterable[int]) -> None:
-        """Add the specimens of a manifest, with their ids in the window."""
-        keys, ids = rebase(manifest.keys, manifest.root, self.path.parent), list(ids)
-        self.keys.update(zip(ids, zip(keys, repeat(manifest), range(len(keys)), strict=False), strict=True))
-        once = {key: [identity] for key, identity in zip(keys, ids, strict=True)}
-        if len(once) == len(keys) and self.ids.keys().isdisjoint(once):
-            self.ids |= once  # the window waits for this, so 100,000 are not added one by one
-            return
-        for key, identity in zip(keys, ids, strict=True):
-            self.ids.setdefault(key, []).append(identity)
+    def hold(self, manifest: Manifest, first: int) -> None:
+        """Add the specimens of a manifest; in the window they have the ids from `first` on."""
+        self.held.append(Held(manifest, rebase(manifest.keys, manifest.root, self.path.parent), first))
+
+    def __contains__(self, identity: int) -> bool:
+        """Tell whether it speaks of the open specimen with this id."""
+        return any(identity in one for one in self.held)
+
+    def specimen(self, identity: int) -> tuple[str, Manifest, int]:
+        """Give the key in the table of the open specimen with this id, and where its pixels are."""
+        one = next(one for one in self.held if identity in one)
+        row = identity - one.first
+        return one.keys[row], one.manifest, row
+
+    def ids_of(self, key: str) -> list[int]:
+        """Give the ids of the open specimens under a key; none where it is not open."""
+        return [identity for one in self.held for identity in one.ids_of(key)]
+
+    @property
+    def ids(self) -> NDArray[np.int64]:
+        """The ids of all its open specimens."""
+        return np.concatenate([np.zeros(0, np.int64), *(one.ids for one in self.held)])
+
+    @property
+    def files(self) -> tuple[list[str], NDArray[np.int64]]:
+        """The keys of its open specimens, each once, and an id of each."""
+        if len(self.held) == 1 and not self.held[0].repeats:
+            return self.held[0].keys, self.ids
+        ids: dict[str, int] = {}
+        for one in self.held:
+            for key, identity in zip(one.keys, one.ids.tolist(), strict=True):
+                ids.setdefault(key, identity)
+        return list(ids), np.fromiter(ids.values(), np.int64, len(ids))
 
     @property
     def refusal(self) -> str:
@@ -71,25 +95,26 @@ class Book:
             return self.problem or f"{self.path.name} is still being opened."
         return self.journal.read_only
 
-    def known(self) -> dict[int, Label]:
-        """Give what the table and its journal say of the specimens that they name."""
+    def known(self) -> tuple[NDArray[np.int64], list[Label]]:
+        """Give the ids of the specimens that the table or its journal name, and what they say of them."""
         if self.journal is None:
-            return {}
-        history = self.journal.history
-        return {
-            identity: history.label_of(key)
-            for key, ids in self.ids.items()
-            if key in history.given or key in history.table
-            for identity in ids
-        }
+            return np.zeros(0, np.int64), []
+        given, table = self.journal.history.given, self.journal.history.table
+        ids, labels = [np.zeros(0, np.int64)], []
+        for one in self.held:
+            said = [given.get(key) or table.get(key) for key in one.keys]
+            rows = np.flatnonzero(np.array([label is not None for label in said], bool))
+            ids.append(one.ids[rows])
+            labels += [label for label in said if label is not None]
+        return np.concatenate(ids), labels
 
     @property
     def sources(self) -> dict[str, str]:
         """The slide, patient or run of each specimen that has one."""
         found: dict[str, str] = {}
-        for manifest in {id(manifest): manifest for _, manifest, _ in self.keys.values()}.values():
-            keys = rebase(manifest.keys, manifest.root, self.path.parent)
-            found |= {key: source for key, source in zip(keys, manifest.table["source"], strict=True) if source}
+        for one in self.held:
+            sources = one.manifest.table["source"]
+            found |= {key: source for key, source in zip(one.keys, sources, strict=True) if source}
         return found
 
 

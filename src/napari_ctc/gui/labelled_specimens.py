@@ -76,10 +76,11 @@ class LabelledSpecimens(OpenSpecimens):
         labels : sequence of n Label
         """
         here, kept = self.places_of(ids)
-        labels = [labels[place] for place in kept]
-        self.classes = tuple(dict.fromkeys([*self.classes, *(label.name for label in labels if label.name)]))
+        labels = labels if len(kept) == len(labels) else [labels[place] for place in kept.tolist()]
+        names = [label.name for label in labels]
+        self.classes = tuple(dict.fromkeys([*self.classes, *filter(None, dict.fromkeys(names))]))
         codes = {name: code for code, name in enumerate(self.classes)}
-        self.rows.label[here] = [codes.get(label.name, NOT_KNOWN) for label in labels]
+        self.rows.label[here] = [codes.get(name, NOT_KNOWN) for name in names]
         self.rows.unsure[here] = [label.unsure for label in labels]
         self.rows.author[here] = [label.by for label in labels]
         self._rename_classes()

@@ -54,7 +54,7 @@ class Labelling(OpenBooks):
     ) -> None:
         session = self._session
         ids = session.rows.ids[list(indices)].tolist()
-        parts = [(book, own) for book in self._books.values() if (own := [one for one in ids if one in book.keys])]
+        parts = [(book, own) for book in self._books.values() if (own := [one for one in ids if one in book])]
         if refusal := next((book.refusal for book, _ in parts if book.refusal), ""):
             self.refuse(refusal)
             return
@@ -71,10 +71,10 @@ class Labelling(OpenBooks):
         def work() -> list[tuple[Book, Sequence[Change], str]]:
             done = []
             for book, own in parts:
-                specimens = [book.keys[one] for one in own]
+                specimens = [book.specimen(one) for one in own]
                 digests, problem = digests_of(specimens)
-                predicted = {book.keys[one][0]: said[one] for one in own if one in said}
                 keys = [key for key, _, _ in specimens]
+                predicted = {key: said[one] for key, one in zip(keys, own, strict=True) if one in said}
                 changes = give(book.journal, keys, pick=pick, predicted=predicted, digests=digests)
                 done.append((book, changes, problem))
             return done
@@ -114,7 +114,7 @@ class Labelling(OpenBooks):
             any_step, changes = done
             self._take_back_problem()
             self._show(book, changes)
-            here = [index for one in changes for identity in book.ids.get(one.key, [])
+            here = [index for one in changes for identity in book.ids_of(one.key)
                     if (index := self._session.index_of(identity)) != NOT_KNOWN]  # fmt: skip
             if here:
                 then(min(here))

@@ -26,6 +26,7 @@ from napari_ctc.gui.places import labels_place, remember_place
 from napari_ctc.gui.turns import Turns
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
     from qtpy.QtWidgets import QWidget
 
     from napari_ctc.data.history import Change
@@ -67,7 +68,7 @@ class OpenBooks(Turns):
         if 0 <= current < len(self._session):
             identity = int(self._session.rows.ids[current])
             for book in self._books.values():
-                if identity in book.keys:
+                if identity in book:
                     return book
         return next(iter(self._books.values()), None)
 
@@ -82,7 +83,7 @@ class OpenBooks(Turns):
             path = labels_place(stack.manifest)
             known = self._books.get(path) or Book(path)
             book = wanted.setdefault(path, Book(path, known.journal, known.problem))
-            book.hold(stack.manifest, session.rows.ids[first : first + len(stack.manifest)].tolist())
+            book.hold(stack.manifest, int(session.rows.ids[first]))
             first += len(stack.manifest)
         for path, book in self._books.items():
             if path not in wanted and book.journal is not None:
@@ -130,9 +131,8 @@ class OpenBooks(Turns):
         book = self.book
         if book is None or path == book.path:
             return
-        manifests = list({id(one): one for _, one, _ in book.keys.values()}.values())
-        ids = np.array(sorted(book.keys), np.int64)
-        own = np.flatnonzero(np.isin(self._session.rows.ids, ids))
+        manifests = [one.manifest for one in book.held]
+        own = np.flatnonzero(np.isin(self._session.rows.ids, book.ids))
         labelled = self._session.manifest(own).labelled()
         labelled = labelled.rows(np.flatnonzero(~labelled.table["path"].duplicated()))
         unsure = self._session.manifest(own[self._session.rows.unsure[own]])
@@ -195,9 +195,9 @@ class OpenBooks(Turns):
         """Find out in the background whether specimens are still what they were when they were labelled."""
         history = book.journal.history
         given = [key for key, label in history.given.items() if label.name or label.unsure]
-        if self._recheck is not None or not given or not book.keys:
+        if self._recheck is not None or not given or not book.held:
             return
-        layout = next(iter(book.keys.values()))[1].layout
+        layout = book.held[0].manifest.layout
         self._recheck = start(
             recheck(given, dict(history.digests), book.path.parent, layout),
             parent=self,
@@ -218,18 +218,18 @@ class OpenBooks(Turns):
 
     def _show(self, book: Book, changes: Iterable[Change], fold: bool = True) -> None:
         """Show what has changed, and write the table once the person rests."""
-        labels = {identity: change.now for change in changes for identity in book.ids.get(change.key, [])}
-        self._take(labels)
+        labels = {identity: change.now for change in changes for identity in book.ids_of(change.key)}
+        self._take(np.array(list(labels), np.int64), list(labels.values()))
         self._follow_classes()
         if fold:
             self._idle.start()
 
     def _show_known(self, book: Book) -> None:
-        self._take(book.known())
+        self._take(*book.known())
 
-    def _take(self, labels: dict[int, Label]) -> None:
+    def _take(self, ids: NDArray[np.int64], labels: list[Label]) -> None:
         if labels:
-            self._session.take_labels(np.array(list(labels), np.int64), list(labels.values()))
+            self._session.take_labels(ids, labels)
 
     def _follow_classes(self) -> None:
         """Let the session have the classes as the journals have them."""

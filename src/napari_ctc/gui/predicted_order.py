@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import ne
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -32,6 +33,10 @@ GROUPED = frozenset({PREDICTED, LABEL, SOURCE, DISAGREEMENT})
 """Orders in which like specimens form a group with a title."""
 
 
+_AS_ZERO = str.maketrans("123456789", "000000000")
+_DIGITS = re.compile(r"\d+")
+_DIGITS_OF_ALL = 12  # that numbers in names are filled up to
+_KINDS = 64  # ways in which names are built; where there are more, each is filled up by itself
 _AFTER_ALL = 2**14  # the unsure come after every class
 
 
@@ -102,14 +107,43 @@ def unlikeness(features: NDArray[np.floating], anchor: int) -> NDArray[np.float6
 
 def natural_ranks(names: NDArray[np.object_]) -> NDArray[np.float64]:
     """Rank names so that "2" comes before "10"; NaN for blanks."""
-    digits = re.compile(r"\d+")
-    padded = np.array([digits.sub(_pad, name.casefold()) for name in names], dtype=str)
-    ranks = np.unique(padded, return_inverse=True)[1].astype(float)
-    return np.where(padded == "", np.nan, ranks) if len(padded) else ranks
+    texts = [name.casefold() for name in names.tolist()]
+    once = list(dict.fromkeys(texts))
+    if len(once) < len(texts):
+        padded = dict(zip(once, _padded(once), strict=True))
+        texts = [padded[text] for text in texts]
+    else:
+        texts = _padded(texts)
+    order = sorted(range(len(texts)), key=texts.__getitem__)  # quick where they are in order already
+    ordered = [texts[place] for place in order]
+    ranks = np.full(len(texts), np.nan)
+    ranks[order] = np.cumsum([False, *map(ne, ordered[1:], ordered)][: len(texts)])
+    ranks[[not text for text in texts]] = np.nan
+    return ranks
+
+
+def _padded(texts: list[str]) -> list[str]:
+    """Fill numbers up with zeros: all names at once that are built alike, which are few kinds of 100,000."""
+    kinds = "\n".join(texts).translate(_AS_ZERO).split("\n")
+    numbered = {kind: number for number, kind in enumerate(dict.fromkeys(kinds))}
+    if len(numbered) > _KINDS or len(kinds) != len(texts):
+        return [_DIGITS.sub(_pad, text) for text in texts]
+    found = np.array(texts, dtype=object)
+    of = np.array([numbered[kind] for kind in kinds])
+    for kind in range(len(numbered)):
+        rows = np.flatnonzero(of == kind)
+        numbers = list(_DIGITS.finditer(texts[rows[0]]))
+        zeros = [one.start() for one in numbers for _ in range(_DIGITS_OF_ALL - len(one[0]))]
+        if zeros:
+            letters = np.array([texts[row] for row in rows.tolist()])[:, None].view("U1")
+            found[rows] = np.ascontiguousarray(np.insert(letters, zeros, "0", axis=1)).view(
+                f"U{letters.shape[1] + len(zeros)}"
+            )[:, 0]
+    return found.tolist()
 
 
 def _pad(digits: re.Match[str]) -> str:
-    return digits[0].zfill(12)
+    return digits[0].zfill(_DIGITS_OF_ALL)
 
 
 def group_starts(key: NDArray[np.float64]) -> NDArray[np.intp]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-import numpy as np
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
@@ -20,7 +19,9 @@ from napari_ctc.review.loop import Turn, take_turn
 from napari_ctc.review.queue import ORDERS
 
 if TYPE_CHECKING:
-    from napari_ctc.gui.book import Book
+    import numpy as np
+    from numpy.typing import NDArray
+
     from napari_ctc.gui.labelling import Labelling
     from napari_ctc.gui.session import Session
 
@@ -149,8 +150,8 @@ class QueueRow(QWidget):
     def skip(self) -> None:
         """Put the specimen of the queue off, and go to the next."""
         book = self._labelling.book
-        if book is not None and self._shown_id in book.keys:
-            self._skipped.add(book.keys[self._shown_id][0])
+        if book is not None and self._shown_id in book:
+            self._skipped.add(book.specimen(self._shown_id)[0])
         self.next()
 
     def next(self) -> None:
@@ -163,8 +164,7 @@ class QueueRow(QWidget):
             self._tell_nothing()
             return
         self.instant.ask()
-        keys = list(book.ids)
-        ids = np.array([book.ids[key][0] for key in keys], np.int64)
+        keys, ids = book.files
         asked = {
             "rare": self.rare.currentData() or "",
             "order": self.order.currentData(),
@@ -178,14 +178,14 @@ class QueueRow(QWidget):
             learnt = lesson.of(ids)
             return take_turn(book.journal.history, keys, learnt, lesson.classes, **asked), learnt.labels
 
-        self._labelling.ask(work, partial(self._show, book, keys))
+        self._labelling.ask(work, partial(self._show, ids))
 
-    def _show(self, book: Book, keys: list[str], found: tuple[Turn, int] | None) -> None:
+    def _show(self, ids: NDArray[np.int64], found: tuple[Turn, int] | None) -> None:
         if found is None:
             return
         (turn, self._labels), self._said = found, ""
         self._turn = turn
-        identity = book.ids[keys[turn.next.row]][0] if turn.next is not None else NOT_KNOWN
+        identity = int(ids[turn.next.row]) if turn.next is not None else NOT_KNOWN
         index = self._session.index_of(identity)
         if index == NOT_KNOWN:
             self._tell_nothing()

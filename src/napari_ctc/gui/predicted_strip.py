@@ -131,14 +131,10 @@ class ClassStrip(QWidget):
         self._show_origin()
         self._show_place()
 
-    def _sources(self) -> dict[str, list[str]]:
-        """Give the sources of the labelled specimens of each class, an empty word for one that is not known."""
+    def _sources(self) -> dict[str, set[str]]:
+        """Give the sources of the specimens labelled of each class, an empty word where one is not known."""
         rows, classes = self._session.rows, self._session.classes
-        labelled = np.flatnonzero(rows.label != NOT_KNOWN)
-        found: dict[str, list[str]] = {}
-        for code, source in zip(rows.label[labelled].tolist(), rows.source[labelled], strict=True):
-            found.setdefault(classes[code], []).append(source)
-        return found
+        return {name: set(rows.source[rows.label == code].tolist()) for code, name in enumerate(classes)}
 
     def _tell(self, sentence: str) -> None:
         self._told = sentence

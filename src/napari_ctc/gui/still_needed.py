@@ -5,7 +5,7 @@ The numbers are those of `data.splits`, which deals the specimens when training 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from napari_ctc.data.splits import enough_for
 from napari_ctc.settings import TrainSettings
@@ -14,7 +14,7 @@ HELD_OUT = 2  # of each class, for a recall that is more than yes or no
 ENOUGH = enough_for(HELD_OUT, TrainSettings.model_fields["validation_fraction"].default)
 
 
-def needed(names: Sequence[str], counts: Mapping[str, int], sources: Mapping[str, Sequence[str]]) -> str:
+def needed(names: Sequence[str], counts: Mapping[str, int], sources: Mapping[str, Collection[str]]) -> str:
     """Say what is still to be labelled; empty if enough is.
 
     Parameters
@@ -23,8 +23,8 @@ def needed(names: Sequence[str], counts: Mapping[str, int], sources: Mapping[str
         The classes in the order of their keys.
     counts : mapping of str to int
         Labelled specimens of each.
-    sources : mapping of str to sequence of str
-        The slide, patient or run of each labelled specimen of a class; "" where it is not known.
+    sources : mapping of str to collection of str
+        The slides, patients or runs that the labelled specimens of a class are from; "" where it is not known.
     """
     if len(names) < 2:
         return "Name two classes or more with +." if not names else "Name another class with +."

@@ -1,0 +1,65 @@
+"""Read a table of which nothing is odd column by column: 100,000 rows take a fifth of the time of one by one.
+
+What is odd in any way (a cell too many, a path that is written otherwise than it is kept, a specimen named twice)
+is left to `tables`, which looks at each row and says on which line what is wrong.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+from napari_ctc.data.formats import READERS
+
+_ODD = re.compile(r"(?:^|/)\.|/(?:/|$)", re.MULTILINE)  # a hidden name, ".", "..", or an empty part of a path
+_SUFFIXES = {suffix.removeprefix(".") for suffix in READERS}
+
+
+def plain_columns(text: str, delimiter: str, home: str) -> dict[str, list[str]] | None:
+    """Read the columns of a table by their names; None for a table that has to be looked at row by row.
+
+    Parameters
+    ----------
+    text : str
+    delimiter : str
+    home : str
+        The table's folder with a slash behind it: paths below it are given without it.
+
+    Returns
+    -------
+    dict of str to list of str, or None
+        The names in lower case; under `path` the keys, each once.
+    """
+    try:
+        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
+    except csv.Error:
+        return None
+    if len(rows) < 2 or len(set(map(len, rows))) > 1 or not rows[0]:
+        return None
+    columns = [list(map(str.strip, column)) for column in zip(*rows, strict=True)]
+    found = {column[0].lower(): column[1:] for column in columns}
+    if len(found) < len(columns) or "path" not in found:
+        return None
+    if home in text:
+        found["path"] = [key.removeprefix(home) for key in found["path"]]
+    return found if _plain(found["path"]) else None
+
+
+def _plain(keys: list[str]) -> bool:
+    """Tell whether these are the keys of specimens, each once, written as they are kept."""
+    if len(set(keys)) < len(keys):
+        return False
+    together = "\n".join(keys)
+    files = [_file_of(key) for key in keys] if "#" in together else keys
+    return (
+        {ending.lower() for ending in {file.rpartition(".")[2] for file in files}} <= _SUFFIXES
+        and "\\" not in together
+        and together.count("\n") == len(keys) - 1
+        and not _ODD.search(together)
+    )
+
+
+def _file_of(key: str) -> str:
+    file, mark, index = key.rpartition("#")
+    return file if mark and index.isdigit() else key
