@@ -177,7 +177,7 @@ def test_abandoning_leaves_no_file_and_no_thread(drawn_manifest, tiny_classifier
         pass
     job.close()
     assert list(tmp_path.iterdir()) == []
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("napari-ctc read")]
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("napari-ctc ")]
 
 
 def test_every_unreadable_file_is_a_row_with_its_reason(own_folder, tiny_classifier, tmp_path):

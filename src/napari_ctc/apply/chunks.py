@@ -18,6 +18,7 @@ import pyarrow as pa
 
 from napari_ctc.apply.forward import Forward
 from napari_ctc.apply.rows import columns_of
+from napari_ctc.apply.streams import started
 from napari_ctc.data.bulk import Bulk, read_bulk
 from napari_ctc.data.specimens import Layout
 from napari_ctc.learn.classifier import Classifier
@@ -25,7 +26,7 @@ from napari_ctc.learn.ways import Way
 from napari_ctc.score.calibration import Reading
 
 READERS_AT_ONCE = 2
-READ_AHEAD = 4  # batches; enough that the network never waits, few enough to keep memory flat
+AHEAD = 6  # batches, two of them computed; enough that the network never waits, few enough to keep memory flat
 PULSE = 0.2  # seconds between signs of life
 PIECES = 8  # of a chunk that ends its workers
 
@@ -111,7 +112,7 @@ def batches(chunk: range, size: int) -> list[range]:
 def classified(
     forward: Forward, settings: ChunkSettings, todo: Iterable[tuple[range, Sequence[str]]]
 ) -> Generator[tuple[range, pa.Table] | None]:
-    """Classify batches in this process, reading ahead in threads.
+    """Classify batches in this process: some threads read ahead, others compute.
 
     Parameters
     ----------
@@ -125,22 +126,28 @@ def classified(
     (rows, columns) of each batch in order, or None as a sign of life. Closing the generator ends its threads.
     """
     calls = iter(todo)
-    pool = ThreadPoolExecutor(READERS_AT_ONCE, thread_name_prefix="napari-ctc read")
+    readers = ThreadPoolExecutor(READERS_AT_ONCE, thread_name_prefix="napari-ctc read")
+    computers = started(forward.device)
+
+    def columns(read: Future[Bulk]) -> pa.Table:
+        bulk = read.result()
+        return columns_of(bulk, forward(bulk), settings.reading)
 
     def submit() -> None:
         for span, keys in islice(calls, 1):
-            waiting.append((span, pool.submit(read_bulk, settings.root, keys, settings.layout)))
+            read = readers.submit(read_bulk, settings.root, keys, settings.layout)
+            waiting.append((span, computers.submit(columns, read)))
 
-    waiting: deque[tuple[range, Future[Bulk]]] = deque()
+    waiting: deque[tuple[range, Future[pa.Table]]] = deque()
     try:
-        for _ in range(READ_AHEAD):
+        for _ in range(AHEAD):
             submit()
         while waiting:
             span, future = waiting.popleft()
             while not wait([future], timeout=PULSE).done:
                 yield None
             submit()
-            bulk = future.result()
-            yield span, columns_of(bulk, forward(bulk), settings.reading)
+            yield span, future.result()
     finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+        readers.shutdown(wait=True, cancel_futures=True)
+        computers.shutdown(wait=True, cancel_futures=True)

@@ -24,6 +24,8 @@ Found = Generator[tuple[range, pa.Table] | Event]
 Compute = Callable[[Iterable[range]], Found]
 """Computes the rows of each chunk it is given: in one piece or in several, in their order."""
 
+ROWS_AT_ONCE = 1000  # that are written together: twenty cost nearly as much
+
 
 class ToMemory:
     """Keeps the rows in memory."""
@@ -87,6 +89,7 @@ class ToFile:
         self.manifest, self.record = self._parts.manifest, self._parts.record
         self._writer: Writer | None = None
         self._waiting: list[tuple[range, pa.Table]] = []  # computed, and not on the disk
+        self._rows: list[pd.DataFrame] = []  # to be written
         self._counts = dict.fromkeys(classes, 0)
         self._failed = 0
         self._total = len(self.manifest)
@@ -134,7 +137,16 @@ class ToFile:
         self._waiting = []
 
     def append(self, rows: pd.DataFrame) -> None:
-        """Write rows."""
+        """Take rows, and write them when there are enough."""
+        self._rows.append(rows)
+        if sum(map(len, self._rows)) >= ROWS_AT_ONCE:
+            self._write()
+
+    def _write(self) -> None:
+        if not self._rows:
+            return
+        rows = pd.concat(self._rows, ignore_index=True)
+        self._rows = []
         for name, count in rows["predicted"].value_counts().items():
             if name:
                 self._counts[str(name)] += int(count)
@@ -158,8 +170,9 @@ class ToFile:
         """Give the file its name: its own if it is whole, else one beside it."""
         if stopped:
             self._keep()
-        if self._writer is None:
-            self.append(empty(self._classes))
+        if self._writer is None and not self._rows:
+            self._rows = [empty(self._classes)]
+        self._write()
         self.saved = beside(self.out) if stopped else self.out
         try:
             assert self._writer is not None

@@ -125,7 +125,8 @@ READERS: dict[str, Callable[[Path], ArrayFile]] = {".npy": open_npy}
 
 def is_specimen_file(path: str | os.PathLike[str]) -> bool:
     """Tell from its name whether a file may hold specimens."""
-    return os.path.splitext(path)[1].lower() in READERS  # noqa: PTH122 - asked of 100,000 names at once
+    name = os.fspath(path)  # asked of 100,000 names at once, which `os.path.splitext` takes its time for
+    return name[name.rfind(".") :].lower() in READERS
 
 
 def open_file(path: Path) -> ArrayFile:

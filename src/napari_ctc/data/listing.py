@@ -40,24 +40,32 @@ def list_folder(folder: Path) -> dict[str, int]:
         folders = 0
         with suppress(OSError), os.scandir(place) as entries:  # a folder that may not be opened is passed over
             for entry in entries:
-                if entry.name.startswith("."):
+                name = entry.name
+                if name[0] == ".":
                     continue
                 if entry.is_dir(follow_symlinks=False):
-                    todo.append((entry.path, f"{prefix}{entry.name}/"))
+                    todo.append((entry.path, f"{prefix}{name}/"))
                     folders += 1
-                elif is_specimen_file(entry.name):
-                    names.append(entry.name)
-                    sizes.append(_size(entry))
+                elif is_specimen_file(name):
+                    names.append(name)
+                    try:
+                        sizes.append(entry.stat().st_size)
+                    except OSError:  # such as a link to nowhere
+                        sizes.append(-1)
         # Padding each number takes longer than all the rest. Where the names of a folder are all built alike, they
         # are in natural order by themselves.
-        plain = not folders and len({name.translate(_AS_ZERO) for name in names}) == 1
-        keys = names if plain else map(_natural, names)
+        keys = names if not folders and _built_alike(names) else map(_natural, names)
         before = _natural(prefix)
         found.extend(
             (before + key, prefix + name, size) for key, name, size in zip(keys, names, sizes, strict=True)
         )
     found.sort()
     return {name: size for _, name, size in found}
+
+
+def _built_alike(names: list[str]) -> bool:
+    """Tell whether names differ in digits only, each at its place; one by one takes its time."""
+    return len(set("/".join(names).translate(_AS_ZERO).split("/"))) == 1
 
 
 def sizes_of(names: Iterable[str], folder: Path) -> dict[str, int]:
@@ -96,6 +104,8 @@ def keys_of_files(
     keys: list[str] = []
     owners: list[str] = []
     broken: list[str] = []
+    if alike.issuperset(files.values()):
+        return list(files), list(files), ()
     for name, size in files.items():
         if size in alike:
             keys.append(name)
@@ -144,13 +154,6 @@ def contents_by_size(
         if len(some) == 1:
             found[size] = some.pop()
     return found
-
-
-def _size(entry: os.DirEntry[str]) -> int:
-    try:
-        return entry.stat().st_size
-    except OSError:  # such as a link to nowhere
-        return -1
 
 
 def _natural(name: str) -> str:

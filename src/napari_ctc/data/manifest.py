@@ -118,7 +118,7 @@ class Manifest:
         if not folder.is_dir():
             raise ManifestError(f"{folder} is not a folder. Choose a folder of specimens or a manifest (.csv).")
         every = list_folder(folder)
-        files = {name: size for name, size in every.items() if _is_text(name)}
+        files = every if _is_text("".join(every)) else {n: size for n, size in every.items() if _is_text(n)}
         if not files:
             kinds = ", ".join(READERS)
             raise ManifestError(f"{folder} and the folders below it hold no specimen file ({kinds}).")
