@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import subprocess
+import sys
 from io import FileIO
 
 import numpy as np
@@ -17,6 +20,7 @@ PIXELS = np.random.default_rng(0).integers(0, 250, (5, 12, 10, 4), dtype=np.uint
 SETS = {
     "alike": {f"{place}.npy": one for place, one in enumerate(PIXELS)},
     "a stack": {"stack.npy": PIXELS},
+    "stacks in another order": {"f.npy": np.asfortranarray(PIXELS), "big.npy": PIXELS.astype(">u2")},
     "channels first": {f"{place}.npy": np.moveaxis(one, -1, 0) for place, one in enumerate(PIXELS)},
     "of several kinds": {
         "a.npy": PIXELS[0],
@@ -36,7 +40,7 @@ SETS = {
 
 
 @pytest.mark.parametrize("files", SETS.values(), ids=SETS)
-def test_many_at_once_are_read_as_one_by_one_and_digested_whole(tmp_path, files):
+def test_many_at_once_are_read_as_one_by_one_and_digested(tmp_path, files):
     for name, pixels in files.items():
         np.save(tmp_path / name, pixels)
     (tmp_path / "short.npy").write_bytes((tmp_path / next(iter(files))).read_bytes()[:-7])
@@ -56,7 +60,8 @@ def test_many_at_once_are_read_as_one_by_one_and_digested_whole(tmp_path, files)
             assert images[place].dtype == expected.dtype
             assert found.reasons[place] == ""
             content = (tmp_path / name).read_bytes()
-            assert found.digests[place] == hashlib.sha256(content).hexdigest()
+            digested = content if index is None else np.load(tmp_path / name)[index].tobytes()
+            assert found.digests[place] == hashlib.sha256(digested).hexdigest()
             assert found.sizes[place] == len(content)
 
 
@@ -76,3 +81,54 @@ def test_a_file_that_grows_while_it_is_read_is_told_and_the_others_are_read(tmp_
     assert list(found.readable) == [0, 1, 3, 4]
     assert "2.npy was changed while it was read" in found.reasons[2]
     assert found.digests[2] == ""
+
+
+def test_a_stack_that_is_cut_short_between_two_batches_is_told_and_the_program_goes_on(tmp_path):
+    np.save(tmp_path / "stack.npy", PIXELS)
+    assert list(read_bulk(tmp_path, ["stack.npy#0", "stack.npy#1"]).readable) == [0, 1]
+    os.truncate(tmp_path / "stack.npy", 1000)
+    found = read_bulk(tmp_path, ["stack.npy#2", "stack.npy#3"])
+    assert list(found.readable) == []
+    assert "stack.npy is cut short" in found.reasons[0]
+
+
+LARGE = """
+import resource, sys
+from pathlib import Path
+import numpy as np
+from napari_ctc.data.bulk import read_bulk
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.stacks import SpecimenStack
+
+def read_so_far():
+    return int(Path("/proc/self/io").read_text().split()[1])
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+path = Path(sys.argv[1])
+before, read = peak(), read_so_far()
+manifest = Manifest.open(path)
+stack = SpecimenStack(manifest, memory=2**25)
+stack.contrast()
+stack.frame(0), stack.frame(len(stack) - 1)
+read_bulk(path.parent, manifest.keys[:4])
+print(read_so_far() - read)
+for start in range(0, len(manifest), 4):
+    bulk = read_bulk(path.parent, manifest.keys[start : start + 4])
+    assert len(bulk.readable) == 4 and bulk.digests[0] == bulk.digests[3]
+print(read_so_far() - read, peak() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="asks the system what was read")
+def test_a_stack_is_never_in_memory_as_a_whole_and_its_first_rows_come_before_its_last_are_read(tmp_path):
+    path, shape, one = tmp_path / "stack.npy", (400, 1024, 768, 4), 1024 * 768 * 4
+    with path.open("wb") as file:  # 1.2 GB of zeros that take no place on the disk
+        np.lib.format.write_array_header_1_0(file, {"shape": shape, "fortran_order": False, "descr": "|u1"})
+        file.truncate(file.tell() + 400 * one)
+    told = subprocess.run([sys.executable, "-c", LARGE, path], capture_output=True, text=True, check=True)
+    first, whole, memory = map(int, told.stdout.split())
+    assert first < 80 * one  # 64 of them for the contrast
+    assert whole > 400 * one
+    assert memory < 70 * one
