@@ -50,13 +50,13 @@ VARIANTS: dict[str, dict[str, object]] = {
     "decay 0.05": {"weight_decay": 0.05},
     "norm momentum 0.02": {},
     "half the width": {},
-    "narrow at first": {},
+    "twice the width": {},
     "fine stem": {},
     "coarse stem": {},
     "mean pooling": {},
     "ring pooling": {},
 }
-OTHER_WIDTHS = {"half the width": (16, 32, 64, 128), "narrow at first": (16, 32, 96, 256)}
+OTHER_WIDTHS = {"half the width": (8, 16, 32, 64), "twice the width": networks.WIDE}
 WEIGHTINGS = list(VARIANTS)[:5]
 MEASURES = ["balanced_accuracy", "macro_f1", "balanced_probable", "f1_probable", "balanced_turns", "f1_turns"]
 

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,7 @@ from napari_ctc.errors import SettingsError, Stopped
 from napari_ctc.events import EpochDone, Said, StepDone, run
 from napari_ctc.learn import checkpoints
 from napari_ctc.learn.loading import load_classifier
-from napari_ctc.learn.networks import NETWORKS, Network, compact
+from napari_ctc.learn.networks import NETWORKS, Network
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 
@@ -102,7 +101,7 @@ def test_a_stopped_run_resumes_to_the_same_digest(spots, tmp_path):
 def test_a_run_that_began_before_the_rings_resumes_without_them(spots, tmp_path, monkeypatch):
     out = tmp_path / "old.safetensors"
     with monkeypatch.context() as before:
-        before.setitem(NETWORKS, "compact", Network(partial(compact, rings=False), smallest=24))
+        before.setitem(NETWORKS, "compact", Network(NETWORKS["compact"].built(1), smallest=24))
         stopped_after(2, train(spots, SETTINGS, out))
         whole = run(train(spots, SETTINGS))
     resumed = run(train(spots, SETTINGS, out, resume=True))

@@ -14,7 +14,7 @@ from spots import draw_spot, write_spots
 from napari_ctc.errors import ClassifierError
 from napari_ctc.events import run
 from napari_ctc.learn.loading import load_classifier, read_card
-from napari_ctc.learn.networks import compact
+from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 
@@ -170,7 +170,7 @@ def older_file(path, version, without=(), settings=()):
 def before_rings(trained):
     """Save a classifier whose network has the first structure, as all had in versions 1 and 2."""
     classifier, folder = trained
-    network = compact(4, 3, classifier.size, rings=False)
+    network = NETWORKS["compact"].built(1)(4, 3, classifier.size)
     path = folder / "before_rings.safetensors"
     replace(classifier, network_module=network, structure=1, digest="").save(path)
     return path

@@ -10,7 +10,7 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SettingsError
 from napari_ctc.events import run
 from napari_ctc.learn.continuing import adopt
-from napari_ctc.learn.networks import NETWORKS, compact
+from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 
@@ -59,10 +59,10 @@ def test_outputs_are_copied_by_name_and_those_of_new_classes_stay_new(network, b
 
 
 def test_a_classifier_from_before_the_rings_goes_on_without_them(spots, before):
-    old = replace(before, network_module=compact(4, 2, before.size, rings=False), structure=1, digest="")
+    old = replace(before, network_module=NETWORKS["compact"].built(1)(4, 2, before.size), structure=1, digest="")
     more = run(train(spots, SETTINGS.model_copy(update={"epochs": 1}), start=old))
-    assert (before.structure, old.structure, more.structure) == (2, 1, 1)
-    assert before.network_module[-1].in_features == 3 * more.network_module[-1].in_features == 768
+    assert (before.structure, old.structure, more.structure) == (3, 1, 1)
+    assert (before.network_module[-1].in_features, more.network_module[-1].in_features) == (3 * 128, 256)
 
 
 def test_a_lost_class_is_refused(spots, before):

@@ -24,9 +24,10 @@ def test_compact_takes_any_channels_and_sizes(channels, size):
     assert network(torch.zeros(2, channels, size, size)).shape == (2, 3)
 
 
-def test_compact_has_1_2_million_weights():
-    network = NETWORKS["compact"].build(4, 3, 224)
-    assert sum(one.numel() for one in network.parameters()) == pytest.approx(1.2e6, rel=0.05)
+def test_compact_has_0_3_million_weights_and_its_earlier_structures_1_2():
+    for structure, weights in ((0, 0.31e6), (1, 1.2e6), (2, 1.2e6), (3, 0.31e6)):
+        network = NETWORKS["compact"].built(structure)(4, 3, 224)
+        assert sum(one.numel() for one in network.parameters()) == pytest.approx(weights, rel=0.05)
 
 
 def test_seed_is_the_original_network_of_32_million_weights():
@@ -66,7 +67,7 @@ def test_rings_fold_copy_and_compute_in_bfloat16(size):
         torch.testing.assert_close(folded(pixels), network(pixels), atol=1e-4, rtol=1e-3)
         low = folded.to(torch.bfloat16)(pixels.to(torch.bfloat16)).float()
         torch.testing.assert_close(low, network(pixels), atol=0.05, rtol=0.05)
-    assert network[-1].in_features == 3 * 256
+    assert network[-1].in_features == 3 * 128
 
 
 @pytest.mark.parametrize(

@@ -159,3 +159,8 @@ def test_batches_are_never_of_one_and_epochs_stay_in_bounds(specimens, size):
     assert 8 <= epochs <= 60
     assert min(len(part) for part in np.array_split(np.arange(specimens), steps)) >= 2
     assert epochs <= choose_steps(specimens, 64, TrainSettings())[1]
+
+
+def test_large_sets_and_sizes_that_cost_more_are_shown_less_often():
+    epochs = {size: choose_steps(10_000, size, TrainSettings())[1] for size in (32, 40, 64, 72, 127, 128, 224)}
+    assert epochs == {32: 30, 40: 19, 64: 30, 72: 24, 127: 8, 128: 30, 224: 10}

@@ -12,13 +12,13 @@ from napari_ctc.events import Planned
 from napari_ctc.learn.deal import Deal, deal_out
 from napari_ctc.learn.devices import choose_device, name_of
 from napari_ctc.learn.losses import class_weights
-from napari_ctc.learn.networks import NETWORKS
+from napari_ctc.learn.networks import NETWORKS, stem_of
 from napari_ctc.settings import TrainSettings
 
 Rows = NDArray[np.int64]
 
 LARGEST_CHOSEN = 224  # pixels; larger specimens are brought down to it unless a size is set
-SHOWN = 400_000  # specimens of up to 128 pixels, shown in some ten minutes: the most, if the epochs are not set
+SHOWN = 300_000  # the most, if the epochs are not set, where the first stage sees 32 pixels: some 12 minutes
 FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
 
 
@@ -101,7 +101,7 @@ def choose_steps(specimens: int, size: int, settings: TrainSettings) -> tuple[in
     ----------
     specimens : int
     size : int, pixels
-        Side of the network's input: a large specimen costs more, so fewer are shown.
+        Side of the network's input: what costs more is shown less often.
     settings : TrainSettings
 
     Returns
@@ -110,9 +110,12 @@ def choose_steps(specimens: int, size: int, settings: TrainSettings) -> tuple[in
 
     Notes
     -----
-    Long schedules pay: docs/benchmarks.md has the comparison.
+    Long schedules pay, but nobody waits all day: whatever the number and the size, a training is to end within a
+    quarter of an hour on two cores, until the fewest epochs of a very large set take longer. The cost follows the
+    area that the network's first stage sees: docs/benchmarks.md has the rates.
     """
     batch = settings.batch_size or min(32, max(4, specimens // 8))
     steps = -(-specimens // min(batch, specimens))
-    shown = SHOWN * min((128 / size) ** 2, 1)
+    side = size / stem_of(size)[1]
+    shown = SHOWN * min((32 / side) ** 2, 1)
     return steps, settings.epochs or int(np.clip(round(shown / specimens), FEWEST_EPOCHS, MOST_EPOCHS))
