@@ -32,13 +32,13 @@ ODD = {
     "a path in two ways": "path,label\n./a.npy,x\nb//c.npy,y\n",
     "named twice alike": "path,label\na.npy,x\na.npy,x\n",
     "another word for a split": "path,label,split\na.npy,x,val\nb.npy,y,Training\n",
+    "a hidden file": "path,label\nb/.a.npy,x\n",
     "an author in capitals": "path,label,by\na.npy,x,Person\n",
 }
 WRONG = {
     "a cell too many": "path,label\na.npy,x,y\n",
     "called two things": "path,label\na.npy,x\na.npy,y\n",
     "no such format": "path,label\na.npy,x\nb.png,y\n",
-    "a hidden file without a suffix": "path,label\nb/.npy,x\n",
     "no number in a stack": "path,label\ns.npy#two,x\n",
     "out of the folder": "path,label\n../a.npy,x\n",
     "an empty path": "path,label\n,x\na.npy,y\n",

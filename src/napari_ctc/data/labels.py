@@ -79,9 +79,11 @@ class LabelTable:
             If it is no manifest; the message names the line.
         """
         columns, header, _ = table_of(path, text_of(path, content))
-        said = list(zip(columns["label"], columns["by"], strict=True))
-        once = {one: Label(one[0], by=one[1]) for one in set(said)}  # an object for each of 100,000 takes its time
-        labels = dict(zip(columns["path"], map(once.__getitem__, said), strict=True))
+        # One object for all that are called the same: an object for each of 100,000 takes its time.
+        names = set(columns["label"])
+        once = {by: {name: Label(name, by=by) for name in names} for by in set(columns["by"])}
+        said = (once[by][name] for by, name in zip(columns["by"], columns["label"], strict=True))
+        labels = dict(zip(columns["path"], said, strict=True))
         return cls(content, labels, classes_of(columns["label"]), path, tuple(header or ()))
 
     def with_labels(self, changes: Mapping[str, Label], sources: Mapping[str, str]) -> bytes:

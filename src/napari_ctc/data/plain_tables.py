@@ -9,10 +9,14 @@ from __future__ import annotations
 import csv
 import io
 import re
+from itertools import islice
 
 from napari_ctc.data.formats import READERS
 
 _ODD = re.compile(r"(?:^|/)\.|/(?:/|$)", re.MULTILINE)  # a hidden name, ".", "..", or an empty part of a path
+_AT_ONCE = (
+    500  # rows: were 100,000 kept, Python would look through all its objects, and the window would stand still
+)
 _SUFFIXES = {suffix.removeprefix(".") for suffix in READERS}
 
 
@@ -31,13 +35,19 @@ def plain_columns(text: str, delimiter: str, home: str) -> dict[str, list[str]] 
     dict of str to list of str, or None
         The names in lower case; under `path` the keys, each once.
     """
+    columns: list[list[str]] = []
+    reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:
-        rows = list(csv.reader(io.StringIO(text), delimiter=delimiter, strict=True))
+        while rows := list(islice(reader, _AT_ONCE)):
+            columns = columns or [[] for _ in rows[0]]
+            if set(map(len, rows)) != {len(columns)}:
+                return None
+            for column, cells in zip(columns, zip(*rows, strict=True), strict=True):
+                column.extend(map(str.strip, cells))
     except csv.Error:
         return None
-    if len(rows) < 2 or len(set(map(len, rows))) > 1 or not rows[0]:
+    if not columns or len(columns[0]) < 2:
         return None
-    columns = [list(map(str.strip, column)) for column in zip(*rows, strict=True)]
     found = {column[0].lower(): column[1:] for column in columns}
     if len(found) < len(columns) or "path" not in found:
         return None

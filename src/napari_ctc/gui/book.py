@@ -100,12 +100,13 @@ class Book:
         if self.journal is None:
             return np.zeros(0, np.int64), []
         given, table = self.journal.history.given, self.journal.history.table
+        said = table | given if given else table
         ids, labels = [np.zeros(0, np.int64)], []
-        for one in self.held:
-            said = [given.get(key) or table.get(key) for key in one.keys]
-            rows = np.flatnonzero(np.array([label is not None for label in said], bool))
-            ids.append(one.ids[rows])
-            labels += [label for label in said if label is not None]
+        for one in self.held if said else ():
+            found = list(map(said.get, one.keys))
+            known = np.array([label is not None for label in found], bool)
+            ids.append(one.ids[known])
+            labels += found if known.all() else [label for label in found if label is not None]
         return np.concatenate(ids), labels
 
     @property

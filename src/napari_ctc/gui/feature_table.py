@@ -41,6 +41,11 @@ class FeatureTable:
         self.values = np.zeros((0, 0), np.float32)
         self.done = self.version = 0
         self._of_job = np.zeros(0, np.intp)
+        self._room: NDArray[np.float32] | None = None
+
+    def make_room(self, features: int) -> None:
+        """Make the array that `values` will be, in any thread: it takes 0.2 s for 100,000 specimens."""
+        self._room = np.full((len(self.ids), features), np.nan, np.float32)
 
     def of(self, ids: NDArray[np.int64]) -> NDArray[np.float32]:
         """Give the features of specimens by their ids; rows of NaN where there are none yet."""
@@ -82,7 +87,9 @@ class FeatureTable:
     def take(self, places: Iterable[int], values: NDArray[np.float32]) -> None:
         """Take in what a job measured; places are among those that `follow` gave."""
         if self.values.shape[1] != values.shape[1]:
-            self.values = np.full((len(self.ids), values.shape[1]), np.nan, np.float32)
+            room, self._room, shape = self._room, None, (len(self.ids), values.shape[1])
+            fits = room is not None and room.shape == shape
+            self.values = room if fits else np.full(shape, np.nan, np.float32)
         rows = self._of_job[list(places)]
         self.values[rows] = values
         self.done += len(rows)

@@ -65,7 +65,9 @@ def read_layers(path: Paths) -> list[LayerData]:
     ------
     SpecimenError, ManifestError
     """
-    return layers_of(_handed.pop() if _handed else open_stack(path, preferred_layout(), preferred_names()))
+    if _handed:
+        return _handed.pop()
+    return layers_of(open_stack(path, preferred_layout(), preferred_names()))
 
 
 def open_stack(path: Paths, layout: Layout, names: Sequence[str] | None) -> SpecimenStack:
@@ -80,17 +82,17 @@ def open_stack(path: Paths, layout: Layout, names: Sequence[str] | None) -> Spec
     return SpecimenStack(Manifest.open(path, layout), names)
 
 
-_handed: list[SpecimenStack] = []
+_handed: list[list[LayerData]] = []
 
 
 @contextmanager
-def hand_over(stack: SpecimenStack) -> Iterator[None]:
-    """Let the reader give this stack, which was opened in a thread, instead of opening anything itself."""
-    _handed.append(stack)
+def hand_over(layers: list[LayerData]) -> Iterator[None]:
+    """Let the reader give these layers, whose stack was opened in a thread, instead of opening anything itself."""
+    _handed.append(layers)
     try:
         yield
     finally:
-        _handed[:] = [one for one in _handed if one is not stack]
+        _handed[:] = [one for one in _handed if one is not layers]
 
 
 def _is_table(path: str | os.PathLike[str]) -> bool:
@@ -301,7 +303,7 @@ def sample_specimen() -> list[LayerData]:
 
 def sample_folder() -> list[LayerData]:
     """Draw a folder of 300 specimens once, and open it, for File > Open Sample."""
-    return layers_of(_handed.pop() if _handed else drawn_stack())
+    return _handed.pop() if _handed else layers_of(drawn_stack())
 
 
 def drawn_stack() -> SpecimenStack:

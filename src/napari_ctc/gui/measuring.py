@@ -16,13 +16,15 @@ from napari_ctc.events import Event, Measured
 from napari_ctc.gui.feature_table import FeatureTable
 from napari_ctc.gui.jobs import start
 from napari_ctc.review.embedding import embed
-from napari_ctc.review.features import measure
+from napari_ctc.review.features import feature_count, measure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from napari_ctc.data.manifest import Manifest
+    from napari_ctc.events import Job
     from napari_ctc.gui.session import Session
 
 MOST = 100_000  # specimens, whose 254 numbers each are 100 MB
@@ -108,7 +110,8 @@ class Measuring(QWidget):
             manifest = self._session.manifest(fitting[left_of_network])
             self._start(embed(manifest, classifier), self._network)
         elif not by_network and len(left):
-            self._start(measure(self._session.manifest(fitting[left])), self._fixed)
+            manifest = self._session.manifest(fitting[left])
+            self._start(_measure(manifest, self._fixed), self._fixed)
         self.progressed.emit()
 
     def _start(self, job: object, table: FeatureTable) -> None:
@@ -145,3 +148,8 @@ class Measuring(QWidget):
         self._soon.stop()
         if self._job is not None:
             self._job.stop()
+
+
+def _measure(manifest: Manifest, table: FeatureTable) -> Job[NDArray[np.float32]]:
+    table.make_room(feature_count(manifest.layout.channels))
+    return (yield from measure(manifest))

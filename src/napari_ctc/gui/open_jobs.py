@@ -1,5 +1,7 @@
 """Open specimens without holding the window up: what takes long is read in a thread, then napari gets the layers.
 
+It gets them one by one, with what the window has to do in between: it takes a fifth of a second for each.
+
 The dialogs and buttons that ask what to open are in `opening`. What is opened by napari's own menu, or dropped on
 it, is read by `layers` in the window's thread, since napari waits for its readers.
 """
@@ -12,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.layers import Layer
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_ctc.data.stacks import SpecimenStack
@@ -20,8 +22,10 @@ from napari_ctc.events import Event
 from napari_ctc.gui.jobs import start
 from napari_ctc.gui.layers import (
     PLUGIN,
+    LayerData,
     drawn_stack,
     hand_over,
+    layers_of,
     open_stack,
     preferred_layout,
     preferred_names,
@@ -72,7 +76,7 @@ class Opening(QWidget):
     read : callable
         Opens the stack, in a thread of its own.
     add : callable
-        Lets napari ask its reader for the layers, which is handed the stack.
+        Lets napari ask its reader for a layer, which it is handed; once for each.
     name : str
         What napari calls it while it works.
     """
@@ -87,17 +91,28 @@ class Opening(QWidget):
         self.hide()
         watch(viewer)
         self._add = add
+        self._layers: list[LayerData] = []
+        self._next = QTimer(self)
+        self._next.setSingleShot(True)
+        self._next.timeout.connect(self._add_next)
         start(_read(read), parent=self, name=name, on_result=self._take, on_error=self._end)
 
     def _take(self, stack: SpecimenStack | None) -> None:
         if stack is None:  # the window is being closed
             return
+        self._layers = layers_of(stack)
+        self._add_next()
+
+    def _add_next(self) -> None:
         try:
-            with hand_over(stack):
+            with hand_over([self._layers.pop(0)]):
                 self._add()
         except BaseException:
             self._end()
             raise
+        if self._layers:
+            self._next.start()
+            return
         self.opened.emit()
         self.deleteLater()
 
