@@ -7,7 +7,7 @@ import time
 import numpy as np
 import pytest
 
-from napari_ctc.data import stacks
+from napari_ctc.data import channels, survey
 from napari_ctc.data.frames import fit_to_frame
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
@@ -161,7 +161,7 @@ def test_unequal_specimens_are_centred_padded_with_background_and_it_says_so(tmp
 
 
 def test_a_specimen_larger_than_the_view_is_cropped_around_its_centre(monkeypatch, tmp_path):
-    monkeypatch.setattr(stacks, "MOST_LOOKED_AT", 2)  # of three files, the first and the last are asked
+    monkeypatch.setattr(survey, "MOST_LOOKED_AT", 2)  # of three files, the first and the last are asked
     large = RNG.integers(0, 255, (9, 10, 4)).astype(np.uint8)
     stack = open_stack(write(tmp_path / "set", [large[:5, :6], large, large[:5, :6]]))
     assert stack.shape == (3, 5, 6)
@@ -314,7 +314,7 @@ def test_ten_thousand_specimens_open_without_reading_any(tmp_path):
 
 
 def test_an_index_that_would_read_too_much_is_refused_and_an_array_of_it_is_not(stack, arrays, monkeypatch):
-    monkeypatch.setattr(stacks, "MOST_AT_ONCE", 3 * 12 * 14 * 2)
+    monkeypatch.setattr(channels, "MOST_AT_ONCE", 3 * 12 * 14 * 2)
     view = stack.channel(1)
     np.testing.assert_array_equal(view[2:5], arrays[2:5, ..., 1])
     before = stack.reads

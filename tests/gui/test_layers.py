@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from npe2 import PluginManifest
 
+from napari_ctc.data.channels import FLAT
 from napari_ctc.data.drawn import CHANNELS
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.specimens import Layout
-from napari_ctc.data.stacks import FLAT
 from napari_ctc.errors import CTCError, ManifestError, SettingsError, SpecimenError
 from napari_ctc.gui import layers
 from napari_ctc.gui.layers import KEY, PATTERNS, choose_colormaps, get_reader

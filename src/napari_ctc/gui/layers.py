@@ -13,12 +13,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari_ctc.data.channels import FLAT, ChannelView, named_channels
 from napari_ctc.data.drawn import CHANNELS, draw_specimen, write_drawn
 from napari_ctc.data.files import cache_folder
 from napari_ctc.data.formats import READERS, is_specimen_file
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
-from napari_ctc.data.stacks import FLAT, ChannelView, SpecimenStack, named_channels
+from napari_ctc.data.stacks import SpecimenStack
 from napari_ctc.errors import SettingsError
 from napari_ctc.events import run
 
