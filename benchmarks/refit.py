@@ -53,7 +53,7 @@ def measured(folder: Path, truth: Manifest, labels: int, presses: int) -> dict[s
     """Open the folder in a window, wait for the features, and label by keys."""
     os.environ["NAPARI_CONFIG"] = str(Path(tempfile.mkdtemp()) / "settings.yaml")
     import napari
-    from qtpy.QtCore import Qt
+    from qtpy.QtCore import QEvent, QObject, Qt
     from qtpy.QtTest import QTest
     from qtpy.QtWidgets import QApplication
 
@@ -64,6 +64,18 @@ def measured(folder: Path, truth: Manifest, labels: int, presses: int) -> dict[s
     truth.table.iloc[known].to_csv(folder / "labels.csv", index=False)
     viewer = napari.Viewer()
     dock = viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")[1]
+
+    class Painted(QObject):
+        """Whether a part of the window was painted since `since` was set."""
+
+        def __init__(self, part: object) -> None:
+            super().__init__()
+            self.part, self.since = part, False
+            part.installEventFilter(self)
+
+        def eventFilter(self, watched: object, event: QEvent) -> bool:
+            self.since |= event.type() == QEvent.Type.Paint
+            return False
 
     def until(done: Callable[[], bool]) -> float:
         start = time.perf_counter()
@@ -84,6 +96,13 @@ def measured(folder: Path, truth: Manifest, labels: int, presses: int) -> dict[s
     until(lambda: not dock.labelling.busy)
     waits = []
     session = dock.session
+    parts = [Painted(dock.table.viewport()), Painted(viewer.window._qt_viewer.canvas.native)]  # noqa: SLF001
+
+    def came(_index: int) -> None:
+        for part in parts:
+            part.since = False
+
+    session.current_changed.connect(came)
     for _ in range(presses):
         before, labels = dock.session.current, int((session.rows.label >= 0).sum())
         name = names[str(dock.session.rows.name[before])]
@@ -92,8 +111,7 @@ def measured(folder: Path, truth: Manifest, labels: int, presses: int) -> dict[s
         QTest.keyClick(dock.table, getattr(Qt.Key, f"Key_{place + 1}"))
         wanted = labels + 1
         until(lambda wanted=wanted: not dock.labelling.busy and session.words.speaker.labels == wanted)
-        dock.table.viewport().repaint()
-        QApplication.processEvents()
+        until(lambda: all(part.since for part in parts))
         waits.append(1000 * (time.perf_counter() - start))
         assert dock.session.current != before
         assert session.classes[session.rows.label[before]] == name

@@ -50,6 +50,7 @@ if TYPE_CHECKING:
 
 HEIGHT = 300  # pixels
 _ROOMY = 900  # pixels of screen: with all docks, napari's window needs 805 then
+_TOGETHER_MS = 150  # so long a label waits at most, to be shown as one picture with what the queue brings next
 _SETTLE_MS = 700  # rows that predictions move are moved this often, not with every batch
 
 
@@ -74,6 +75,10 @@ class PredictedDock(QWidget):
         self._settle.setSingleShot(True)
         self._settle.setInterval(_SETTLE_MS)
         self._settle.timeout.connect(self._rearrange)
+        self._together = QTimer(self)
+        self._together.setSingleShot(True)
+        self._together.setInterval(_TOGETHER_MS)
+        self._together.timeout.connect(self._show_what_is_known)
         self.labelling = Labelling(self.session, self)
         self._build()
         self.keys = LabelKeys(self.session, self.labelling, self.table, self.queue, self._viewer.window._qt_window)  # noqa: SLF001
@@ -146,6 +151,7 @@ class PredictedDock(QWidget):
         self.queue = QueueRow(self.session, self.labelling, page)
         self.model.features_of = self.queue.measuring.features_of
         self.queue.measuring.progressed.connect(self.views.refresh)
+        self.queue.came.connect(self._catch_up)
         layout.addWidget(self.queue)
         layout.addLayout(self._build_filters(page))
         layout.addLayout(self._build_views_row(page))
@@ -192,14 +198,15 @@ class PredictedDock(QWidget):
 
     def _concealed_changed(self) -> None:
         """Hide or show a prediction; the place of its row, or that there is one, must not tell of it."""
-        (self._rearrange if self.model.by_prediction else self.model.refresh)()
-        self.strip.refresh()
-        self._show_current()
+        if self.model.by_prediction:
+            self._rearrange()
+        elif self._together.isActive():
+            return
+        self._show_what_is_known()
 
     def _predictions_changed(self, _indices: object) -> None:
-        self.model.refresh()
-        self.strip.refresh()
-        self._show_current()
+        if not self._together.isActive():
+            self._show_what_is_known()
         if self.session.speaking == HEAD:  # no row moves away under the hand of the person who labels
             self.views.offer_sorting(self.model.by_prediction)
         elif not self._settle.isActive():
@@ -209,10 +216,22 @@ class PredictedDock(QWidget):
         """Show labels where they stand: no row moves away under the hand of the person who labels."""
         if self._filter_names != self.session.classes:
             self._classes_changed()
+        elif self.queue.at_work:  # in a moment the next specimen comes: painting twice would hold it up
+            self._together.start()
+            return
+        self._show_what_is_known()
+
+    def _show_what_is_known(self) -> None:
+        """Bring everything up to date."""
+        self._together.stop()
         self.model.refresh()
         self.strip.refresh()
         self.queue.refresh()
         self._show_current()
+
+    def _catch_up(self) -> None:
+        if self._together.isActive():
+            self._show_what_is_known()
 
     def _rearrange(self) -> None:
         self._settle.stop()
@@ -220,7 +239,7 @@ class PredictedDock(QWidget):
 
     def _current_changed(self, _index: int) -> None:
         self._follow_current()
-        self._show_current()
+        (self._show_what_is_known if self._together.isActive() else self._show_current)()
 
     def _follow_current(self) -> None:
         self.table.follow(self.session.current)

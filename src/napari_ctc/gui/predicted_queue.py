@@ -8,7 +8,7 @@ from __future__ import annotations
 from functools import partial
 from typing import TYPE_CHECKING
 
-from qtpy.QtCore import Qt
+from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
 from napari_ctc.gui.instant import Instant
@@ -45,6 +45,8 @@ class QueueRow(QWidget):
     labelling : Labelling
     parent : QWidget
     """
+
+    came = Signal()  # what the queue brings next, or that there is nothing
 
     def __init__(self, session: Session, labelling: Labelling, parent: QWidget) -> None:
         super().__init__(parent)
@@ -195,6 +197,7 @@ class QueueRow(QWidget):
             self._session.conceal(identity if turn.next.pick.how == "random" else NOT_KNOWN)
             self._session.go_to(index)
         self.refresh()
+        self.came.emit()
 
     def _tell_nothing(self) -> None:
         wait = "specimens are still being measured: press again in a moment" if self.measuring.running else ""

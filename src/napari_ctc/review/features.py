@@ -21,13 +21,13 @@ from napari_ctc.data.formats import Array
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SpecimenError, Stopped
 from napari_ctc.events import Event, Job, Measured, Skipped
+from napari_ctc.review.patterns import PATTERNS, pattern_shares
 
 Floats = NDArray[np.float32]
 
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 RINGS, ORDERS = 6, 5  # rings from the centre to the nearest edge; angular orders 0 to 4 in each
 BLURS = (1, 2, 4)  # pixels, standard deviations
-REACH, PATTERNS = 2, 10  # pixels; uniform patterns of 8 neighbours
 PER_CHANNEL = len(QUANTILES) + 4 + RINGS * ORDERS + 3 * len(BLURS) + PATTERNS
 PER_PAIR = 2
 
@@ -217,13 +217,8 @@ def _details(flat: Floats) -> Floats:
 
 
 def _patterns(flat: Floats) -> Floats:
-    """Give the shares of uniform local binary patterns (Ojala, Pietikainen and Maenpaa 2002), (B x C, 10)."""
-    from skimage.feature import local_binary_pattern
-
-    whole = np.clip(flat * 256, -32000, 32000).astype(np.int16)  # of fractions it warns
-    codes = [local_binary_pattern(image, PATTERNS - 2, REACH, "uniform") for image in whole]  # type: ignore[no-untyped-call]
-    found = [np.bincount(code.astype(np.intp).ravel(), minlength=PATTERNS) / code.size for code in codes]
-    return np.array(found, dtype=np.float32)
+    """Give the shares of local binary patterns, (B x C, 10)."""
+    return pattern_shares(np.clip(flat * 256, -32000, 32000).astype(np.int16))
 
 
 def _pairs(scaled: Floats) -> Floats:
