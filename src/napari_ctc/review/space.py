@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 Floats = NDArray[np.float32]
 
@@ -45,9 +46,11 @@ class Space:
         values = np.zeros_like(features, dtype=np.float32)
         if known.any():
             values[known] = _standardised(features[known])
-        gram = values.T @ values
-        _, directions = np.linalg.eigh(gram.astype(np.float64))  # the last ones vary most
-        sketch = values @ directions[:, ::-1][:, :SKETCH].astype(np.float32)
+        # Where other work keeps the processors, threads that wait for each other take many times as long as one.
+        with threadpool_limits(1, user_api="blas"):
+            gram = values.T @ values
+            _, directions = np.linalg.eigh(gram.astype(np.float64))  # the last ones vary most
+            sketch = values @ directions[:, ::-1][:, :SKETCH].astype(np.float32)
         return cls(values, known, sketch)
 
     def part(self, rows: NDArray[np.integer]) -> Space:
