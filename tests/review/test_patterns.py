@@ -14,4 +14,6 @@ def test_patterns_are_those_of_scikit_image(shape, most):
     images[:, : shape[0] // 2] = most // 3  # as bright as its neighbours: a tie
     for image, found in zip(images, pattern_shares(images), strict=True):
         codes = local_binary_pattern(image, 8, REACH, "uniform").astype(int)
-        assert np.array_equal(found, (np.bincount(codes.ravel(), minlength=PATTERNS) / codes.size).astype(np.float32))
+        assert np.array_equal(
+            found, (np.bincount(codes.ravel(), minlength=PATTERNS) / codes.size).astype(np.float32)
+        )

@@ -25,8 +25,8 @@ def pattern_shares(images: NDArray[np.integer[Any]]) -> NDArray[np.float32]:
     Returns
     -------
     (n, 10) float32
-        Of pixels with 0 to 8 neighbours that are at least as bright, where bright and dark ones lie in two or three
-        runs; and last, of all other pixels. Outside of the image all is 0.
+        Of pixels with 0 to 8 neighbours that are at least as bright, where bright and dark ones lie in at most
+        three runs; and last, of all other pixels. Outside of the image all is 0.
 
     Notes
     -----
