@@ -127,6 +127,7 @@ def test_a_broken_table_is_said_and_no_label_is_given(dock, folder, qtbot, viewe
     (folder / "labels.csv").write_text("path,label\n../x.npy,debris\n")
     come_back(qtbot, dock)
     assert "labels.csv, line 2" in said(dock)
+    assert "Until then the labels stay in labels.journal.jsonl." in said(dock)
     press(qtbot, dock.table, "2")  # the journal is sound: labels go on
     settled(qtbot, dock)
     assert len(shown(dock)) == 2
@@ -141,6 +142,7 @@ def test_a_second_window_reads_says_who_labels_and_may_go_on_afterwards(viewer, 
     first.set_classes(["debris", "leukocyte"])
     dock = open_dock(viewer, qtbot, folder)
     assert "read-only" in dock.strip.place.text()
+    assert "labels.csv is being labelled by Ann" in said(dock)  # before anybody labels in vain
     for keys in ("1", "U", "0"):
         press(qtbot, dock.table, keys)
         settled(qtbot, dock)
@@ -154,6 +156,7 @@ def test_a_second_window_reads_says_who_labels_and_may_go_on_afterwards(viewer, 
     come_back(qtbot, dock)
     assert shown(dock) == {key: "leukocyte"}
     assert "read-only" not in dock.strip.place.text()
+    assert "Ann" not in said(dock)
     press(qtbot, dock.table, "1")
     settled(qtbot, dock)
     assert len(shown(dock)) == 2

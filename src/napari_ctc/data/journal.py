@@ -20,7 +20,7 @@ from napari_ctc.data.journal_file import JournalFile
 from napari_ctc.data.keeping import KeptTable, sha256
 from napari_ctc.data.labels import Label
 from napari_ctc.data.merging import merge
-from napari_ctc.errors import JournalError
+from napari_ctc.errors import JournalError, ManifestError
 
 
 @dataclass(frozen=True)
@@ -255,7 +255,11 @@ class Journal:
             If it is no manifest any more.
         """
         before = self.history.labels()
-        if not self._kept.reread():
+        try:
+            changed = self._kept.reread()
+        except ManifestError as problem:
+            raise ManifestError(f"{problem} Until then the labels stay in {self.file.name}.") from problem
+        if not changed:
             return Folded()
         notes = (
             f"{self.manifest.name} was changed by another program meanwhile; both versions are merged.",

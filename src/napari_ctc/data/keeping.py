@@ -72,7 +72,7 @@ class KeptTable:
         if mode is not None and not mode & 0o222:
             raise JournalError(
                 f"{self.path.name} is write-protected, so the labels stay in their journal beside it, where "
-                f"none is lost. Allow writing and save again."
+                f"none is lost. Allow writing: the next label brings it up to date."
             )
         write_whole(target, content)
         if mode is not None:

@@ -104,7 +104,11 @@ class LabelKeys(QObject):
         if place >= len(names):
             classes = "1 class" if len(names) == 1 else f"{len(names)} classes"
             told = f"There are {classes}" if names else "No class has a name yet"
-            self._labelling.refuse(f"{told}, so key {place + 1} has none. Name one with + above the table.")
+            book = self._labelling.book
+            refused = book.refusal if book is not None else ""
+            self._labelling.refuse(
+                refused or f"{told}, so key {place + 1} has none. Name one with + above the table."
+            )
         elif chosen := self._chosen():
             self._labelling.label(chosen, names[place], partial(self._go_on, chosen))
 

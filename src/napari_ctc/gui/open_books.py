@@ -97,7 +97,8 @@ class OpenBooks(Turns):
         self._follow_classes()
         self.places_changed.emit()
 
-    def _open(self, path: Path) -> None:
+    def _open(self, path: Path, refused: str = "") -> None:
+        """Open a table; `refused` is why it could not be labelled in before."""
         if (book := self._books.get(path)) is None or book.journal is not None:
             return
         opened = self._opened
@@ -110,14 +111,18 @@ class OpenBooks(Turns):
             opened.append((journal, book))
             return journal
 
-        self._write(work, partial(self._take_up, book))
+        self._write(work, partial(self._take_up, book, refused))
 
-    def _take_up(self, book: Book, journal: Journal | CTCError) -> None:
+    def _take_up(self, book: Book, refused: str, journal: Journal | CTCError) -> None:
         if isinstance(journal, CTCError):
             book.problem = str(journal)
             self.refuse(book.problem)
         else:
             book.journal, book.problem = journal, ""
+            if journal.read_only:
+                self.refuse(journal.read_only)  # before a person labels in vain
+            elif refused and refused == self._last_problem:
+                self._take_back_problem()
             for note in journal.notes:
                 show_info(note)
             self._show_known(book)
@@ -178,11 +183,11 @@ class OpenBooks(Turns):
         book = self._books.get(path)
         if book is None:
             return
-        if book.refusal:  # whoever had it may be done with it by now
+        if refused := book.refusal:  # whoever had it may be done with it by now
             if book.journal is not None:
                 in_turn(book.journal.close)
                 book.journal = None
-            self._open(path)
+            self._open(path, refused)
             return
         self._write(lambda: book.journal.look(), partial(self._looked, book))
 
