@@ -1,8 +1,8 @@
-"""How fast a folder is classified in each place: `python benchmarks/places.py --files 40000 --size 64`.
+"""How fast a folder is classified in each place: `python benchmarks/places.py --files 6144 --size 64`.
 
 Classifies the same files, from the page cache, here, in two processes, and on a Dask scheduler with two workers of
-one thread, in turns. A quarter of the files and then all of them: the rate is that of the difference, so what it
-takes to begin is not in it, and is told beside it. All write a table, and keep its chunks beside it as it grows.
+one thread, in turns. The rate is that from the moment when as many rows have come as two workers compute first, so
+what it takes to begin is not in it, and is told beside it. All write a table, and keep its chunks beside it.
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from pathlib import Path
 
 import numpy as np
 
+from napari_ctc.apply.elsewhere import BATCHES_IN_PIECE
+from napari_ctc.apply.forward import batch_size
 from napari_ctc.apply.inference import classify
 from napari_ctc.data.drawn import write_drawn
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.events import run
+from napari_ctc.events import Classified, Event, run
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
@@ -35,7 +37,7 @@ DIFFERENT = 2_000  # files with pixels of their own; the others are links to the
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--files", type=int, default=40_000)
+    parser.add_argument("--files", type=int, default=6_144)
     parser.add_argument("--size", type=int, default=64, help="height and width in pixels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--precision", default="float32", choices=("float32", "bfloat16", "auto"))
@@ -57,22 +59,25 @@ def measure(folder: Path, arguments: argparse.Namespace) -> dict:
     classifier = little_classifier(folder / "drawn", arguments.size)
     write_folder(folder / "specimens", arguments.files, arguments.size)
     manifest = Manifest.open(folder / "specimens")
-    few = manifest.rows(range(len(manifest) // 4))
+    first = 2 * BATCHES_IN_PIECE * batch_size(classifier)
+    few = manifest.rows(range(first))
     (folder / "cluster").mkdir()
     cluster = LocalCluster(folder / "cluster")
     try:
         cluster.wait(2)
         places = {"here": "here", "processes:2": "processes:2", "two workers": cluster.address}
 
-        def rate_and_beginning(place: str) -> tuple[float, float]:
-            short, whole = (seconds(one, classifier, place, arguments.precision) for one in (few, manifest))
-            each = (whole - short) / (len(manifest) - len(few))
-            return 1 / each, short - each * len(few)
+        def work(specimens: Manifest, place: str) -> tuple[float, float]:
+            return classified(specimens, classifier, place, arguments.precision, first)
 
         for place in places.values():  # PyTorch is loaded, the way of computing chosen, and the files read
-            seconds(few, classifier, place, arguments.precision)
+            work(few, place)
         turns = [
-            {name: rate_and_beginning(place) for name, place in places.items()} for _ in range(arguments.rounds)
+            {
+                name: classified(manifest, classifier, place, arguments.precision, first)
+                for name, place in places.items()
+            }
+            for _ in range(arguments.rounds)
         ]
     finally:
         cluster.end()
@@ -90,14 +95,29 @@ def told(pairs: list[tuple[tuple[float, float], tuple[float, float]]]) -> dict:
     }
 
 
-def seconds(manifest: Manifest, classifier: Classifier, place: str, precision: str) -> float:
+def classified(
+    manifest: Manifest, classifier: Classifier, place: str, precision: str, first: int
+) -> tuple[float, float]:
+    """Classify all; give specimens a second once the first of them have come, and the seconds it took to begin."""
+    came = []
+
+    def look(event: Event) -> None:
+        if isinstance(event, Classified) and event.done >= first:
+            came.append(time.perf_counter())
+
     with tempfile.TemporaryDirectory() as fresh:  # nothing there to go on with
         start = time.perf_counter()
-        predictions = run(classify(manifest, classifier, Path(fresh) / "a.parquet", precision=precision, on=place))
-        taken = time.perf_counter() - start
+        job = classify(manifest, classifier, Path(fresh) / "a.parquet", precision=precision, on=place)
+        predictions = run(job, look)
+        end = time.perf_counter()
     assert len(predictions) == len(manifest)
     assert predictions.failed == 0
-    return taken
+    rate = (len(manifest) - first) / (end - came[0])
+    begins = came[0] - start - (first / rate if rate else 0)
+    print(
+        f"{place.partition('//')[0]} {len(manifest):,}: {rate:,.0f} a second, {begins:.1f} s to begin", flush=True
+    )
+    return rate, begins
 
 
 def little_classifier(folder: Path, size: int) -> Classifier:

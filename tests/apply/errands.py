@@ -67,6 +67,18 @@ def threads(shared, task):
     return torch.get_num_threads()
 
 
+def page_faults(shared, task):
+    """Ask for some memory and free it, again and again; give how often the system had to bring a page of it."""
+    import resource
+
+    import numpy as np
+
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+    for _ in range(task):
+        np.full(2**21, 1, np.uint8)
+    return resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before
+
+
 def not_sent(shared, task):
     return lambda: task
 

@@ -57,6 +57,12 @@ def test_giving_up_takes_less_than_a_second_and_takes_back_what_was_shared(clust
         assert time.monotonic() < end
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only there does Dask change how memory is freed")
+def test_workers_use_memory_again_that_was_freed(cluster):
+    (done,) = outcomes(cluster, errands.page_faults, [100])
+    assert done.value < 10_000  # 51,200 pages of 4 KiB if each array is fetched from the system
+
+
 def test_what_a_task_raises_is_raised_here(cluster):
     with pytest.raises(KeyError, match="no 7"):
         outcomes(cluster, errands.fail, [7])
