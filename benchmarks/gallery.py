@@ -144,7 +144,12 @@ def gallery(widget) -> dict[str, float]:
     view = widget.gallery
     painted: list[float] = []
     paint = view.paintEvent
-    view.paintEvent = lambda event: (paint(event), painted.append(time.perf_counter()))
+
+    def painting(event) -> None:
+        paint(event)
+        painted.append(time.perf_counter())
+
+    view.paintEvent = painting
     tabs = widget.findChild(QTabBar, "viewTabs")
     start = time.perf_counter()
     QTest.mouseClick(tabs, Qt.MouseButton.LeftButton, pos=tabs.tabRect(1).center())

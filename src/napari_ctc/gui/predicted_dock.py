@@ -1,6 +1,6 @@
 """The dock "Predicted classes": what the classifier says of the open specimens, as a table.
 
-The table is in `predicted_table`, the work behind it in `background`, exports in `predicted_export`.
+What it consists of is in `predicted_parts`, the work behind it in `background`, exports in `predicted_export`.
 """
 
 from __future__ import annotations
@@ -8,53 +8,27 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from napari.settings import get_settings
-from qtpy.QtCore import QEvent, QSize, Qt, QTimer
-from qtpy.QtWidgets import (
-    QDockWidget,
-    QHBoxLayout,
-    QLabel,
-    QMainWindow,
-    QPushButton,
-    QSizePolicy,
-    QSplitter,
-    QStackedWidget,
-    QVBoxLayout,
-    QWidget,
-)
+from qtpy.QtCore import QEvent, QTimer
+from qtpy.QtWidgets import QSplitter
 
 from napari_ctc.gui.background import Background
 from napari_ctc.gui.canvas_text import CanvasText
-from napari_ctc.gui.exported import predictions_of
 from napari_ctc.gui.jobs import close_with_dock
 from napari_ctc.gui.keys import LabelKeys
-from napari_ctc.gui.labelling import Labelling
-from napari_ctc.gui.opening import OpenButtons
-from napari_ctc.gui.predicted_details import Details
-from napari_ctc.gui.predicted_export import ExportMenu
-from napari_ctc.gui.predicted_filters import FilterBoxes
-from napari_ctc.gui.predicted_held_out import HeldOutRow
-from napari_ctc.gui.predicted_model import PredictedModel
-from napari_ctc.gui.predicted_queue import QueueRow
-from napari_ctc.gui.predicted_strip import ClassStrip
-from napari_ctc.gui.predicted_views import Views
-from napari_ctc.gui.session import session_of
+from napari_ctc.gui.predicted_parts import PredictedParts
 from napari_ctc.gui.speakers import HEAD
 
 if TYPE_CHECKING:
     import napari.viewer
     from qtpy.QtGui import QCloseEvent, QHideEvent, QShowEvent
 
-    from napari_ctc.data.predictions import Predictions
     from napari_ctc.gui.held_out import Cell
 
-HEIGHT = 300  # pixels
-_ROOMY = 900  # pixels of screen: with all docks, napari's window needs 805 then
 _TOGETHER_MS = 150  # so long a label waits at most, to be shown as one picture with what the queue brings next
 _SETTLE_MS = 700  # rows that predictions move are moved this often, not with every batch
 
 
-class PredictedDock(QWidget):
+class PredictedDock(PredictedParts):
     """The table of the open specimens with their predicted classes.
 
     Parameters
@@ -63,13 +37,7 @@ class PredictedDock(QWidget):
     """
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
-        super().__init__()
-        self.setObjectName("predictedDock")
-        self._viewer = getattr(napari_viewer, "__wrapped__", napari_viewer)
-        self.session = session_of(self._viewer)
-        # napari remembers where a person put a dock; only one that it does not know is placed here.
-        positions = get_settings().application.plugin_widget_positions
-        self._placed = any(name.startswith("Predicted classes") for name in positions)
+        super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer))
         self._canvas_text = CanvasText(self.session)
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
@@ -79,8 +47,13 @@ class PredictedDock(QWidget):
         self._together.setSingleShot(True)
         self._together.setInterval(_TOGETHER_MS)
         self._together.timeout.connect(self._show_what_is_known)
-        self.labelling = Labelling(self.session, self)
-        self._build()
+        self.views.opened.connect(self._show_details)
+        self.table.specimen_chosen.connect(self.session.go_to)
+        self.model.rearranged.connect(self._follow_current)
+        self.held_out.changed.connect(self._filter)
+        self.held_out.found.connect(self._go_to_first)
+        self.filters.changed.connect(self._filter)
+        self.queue.came.connect(self._catch_up)
         self.keys = LabelKeys(self.session, self.labelling, self.table, self.queue, self._viewer.window._qt_window)  # noqa: SLF001
         self.background = Background(self.session, self)
         self.queue.measuring.held = self._classifying
@@ -93,95 +66,6 @@ class PredictedDock(QWidget):
         self.session.labels_changed.connect(self._labels_changed)
         self.session.current_changed.connect(self._current_changed)
         self._specimens_changed()
-
-    # ------------------------------------------------------------------------------------------- building
-
-    def _build(self) -> None:
-        self.model = PredictedModel(self.session, self)
-        self.views = Views(self.session, self.model, self)
-        self.views.opened.connect(self._show_details)
-        self.table, self.gallery = self.views.table, self.views.gallery
-        self.table.specimen_chosen.connect(self.session.go_to)
-        self.model.rearranged.connect(self._follow_current)
-        self.details = Details(self.session, self)
-        self.held_out = HeldOutRow(self._viewer, self.session, self)  # seen where nothing is open, too
-        self.held_out.changed.connect(self._filter)
-        self.held_out.found.connect(self._go_to_first)
-        self._pages = QStackedWidget(self)
-        self._pages.setObjectName("pages")
-        self._pages.addWidget(self._build_invitation())
-        self._pages.addWidget(self._build_content())
-        layout = QVBoxLayout(self)
-        layout.setContentsMargins(4, 2, 4, 2)
-        layout.addWidget(self.held_out)
-        layout.addWidget(self._pages, 1)  # more than the stretch that napari puts below
-        self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-
-    def _build_invitation(self) -> QWidget:
-        page = QWidget(self)
-        page.setObjectName("invitation")
-        text = QLabel("Open specimens to see here what each of them is predicted to be.", page)
-        text.setObjectName("invitationText")
-        text.setAlignment(Qt.AlignmentFlag.AlignCenter)
-        text.setWordWrap(True)
-        buttons = OpenButtons(self._viewer, page)
-        buttons.setObjectName("openButtons")
-        layout = QVBoxLayout(page)
-        layout.addStretch(1)
-        layout.addWidget(text)
-        layout.addWidget(buttons, 0, Qt.AlignmentFlag.AlignHCenter)
-        layout.addStretch(1)
-        return page
-
-    def _build_content(self) -> QWidget:
-        page = QWidget(self)
-        page.setObjectName("content")
-        split = QSplitter(Qt.Orientation.Horizontal, page)
-        split.setObjectName("tableAndDetails")
-        split.addWidget(self.views)
-        split.addWidget(self.details)
-        split.setStretchFactor(0, 3)
-        split.setStretchFactor(1, 1)
-        split.setChildrenCollapsible(False)
-        layout = QVBoxLayout(page)
-        layout.setContentsMargins(0, 0, 0, 0)
-        layout.setSpacing(3)
-        self.strip = ClassStrip(self._viewer, self.session, self.labelling, page)
-        layout.addWidget(self.strip)
-        self.queue = QueueRow(self.session, self.labelling, page)
-        self.model.features_of = self.queue.measuring.features_of
-        self.queue.measuring.progressed.connect(self.views.refresh)
-        self.queue.came.connect(self._catch_up)
-        layout.addWidget(self.queue)
-        layout.addLayout(self._build_filters(page))
-        layout.addLayout(self._build_views_row(page))
-        layout.addWidget(split, 1)
-        return page
-
-    def _build_filters(self, page: QWidget) -> QHBoxLayout:
-        self.filters = FilterBoxes(page)
-        self.filters.changed.connect(self._filter)
-        self.shown = _label("shownCount", "How many of the open specimens the table shows", page)
-        row = QHBoxLayout()
-        row.addWidget(self.filters)
-        row.addWidget(self.shown)
-        row.addStretch(1)
-        return row
-
-    def _build_views_row(self, page: QWidget) -> QHBoxLayout:
-        self.message = _label("message", "", page)
-        self.message.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
-        self.export_button = QPushButton("Export", page)
-        self.export_button.setObjectName("exportButton")
-        self.export_button.setToolTip("Write labels, predictions or files of the specimens that the table shows")
-        self.export_menu = ExportMenu(self.shown_predictions, self)
-        self.export_menu.said.connect(self._say)
-        self.export_button.setMenu(self.export_menu)
-        row = QHBoxLayout()
-        row.addWidget(self.views.bar)
-        row.addWidget(self.message, 1)
-        row.addWidget(self.export_button)
-        return row
 
     # ---------------------------------------------------------------------------------- following the session
 
@@ -291,48 +175,19 @@ class PredictedDock(QWidget):
         if split.sizes()[1] < 220:
             split.setSizes([max(self.width() - 320, 200), 320])
 
-    def _say(self, text: str) -> None:
-        self.message.setText(text)
-        self.message.setToolTip(text)
-
-    def shown_predictions(self) -> Predictions:
-        """Return the predictions that the table shows, in its order: what exports start from."""
-        return predictions_of(self.session, self.model.indices)
-
     # ------------------------------------------------------------------------------------------ in the window
-
-    def sizeHint(self) -> QSize:  # noqa: D102
-        return QSize(900, HEIGHT)
-
-    def minimumSizeHint(self) -> QSize:  # noqa: D102
-        # Where the screen has room: rows of the table even if the window grew after the dock had its place.
-        roomy = self.screen().availableGeometry().height() >= _ROOMY
-        return QSize(320, 240 if roomy else 140)
 
     def showEvent(self, event: QShowEvent) -> None:
         """Move below the canvas when shown for the first time; napari opens every dock at the right."""
         super().showEvent(event)
         self.keys.switch(True)
-        if not self._placed:
-            self._placed = True
-            QTimer.singleShot(0, self._place)
+        self.place_once()
 
     def hideEvent(self, event: QHideEvent) -> None:
         """Give the keys back while nobody sees what they do."""
         super().hideEvent(event)
         if not event.spontaneous():
             self.keys.switch(False)
-
-    def _place(self) -> None:
-        dock = self.parentWidget()
-        while dock is not None and not isinstance(dock, QDockWidget):
-            dock = dock.parentWidget()
-        window = dock.parentWidget() if dock is not None else None
-        if isinstance(window, QMainWindow) and not dock.isFloating():
-            area = Qt.DockWidgetArea.BottomDockWidgetArea
-            if window.dockWidgetArea(dock) != area:
-                window.addDockWidget(area, dock)
-            window.resizeDocks([dock], [HEIGHT], Qt.Orientation.Vertical)
 
     def event(self, event: QEvent) -> bool:
         """Look at the files when the window gets the focus; end with the dock."""
@@ -368,10 +223,3 @@ class PredictedDock(QWidget):
         self.background.leave()
         self.views.leave()
         self._canvas_text.give_back()
-
-
-def _label(name: str, tip: str, parent: QWidget) -> QLabel:
-    label = QLabel(parent)
-    label.setObjectName(name)
-    label.setToolTip(tip)
-    return label
