@@ -45,6 +45,18 @@ def test_open_folder_opens_it_without_asking_for_a_reader(buttons, opening, monk
     assert viewer.dims.current_step[0] == 0  # napari itself would begin in the middle
 
 
+def test_specimens_are_open_once_all_channels_are_there(buttons, opening, monkeypatch, drawn_folder, qtbot):
+    from napari_ctc.gui.session import session_of
+
+    viewer, widget = buttons
+    monkeypatch.setattr(opening, "ask_folder", lambda parent: str(drawn_folder))
+    session, seen = session_of(viewer), []
+    session.specimens_changed.connect(lambda: seen.append((len(session), len(viewer.layers))))
+    widget.folder.click()
+    wait_for_layers(qtbot, viewer)
+    assert seen == [(60, 4)] and session.current == 0
+
+
 def test_open_labels_opens_the_specimens_of_a_table(buttons, opening, monkeypatch, drawn_folder, qtbot):
     viewer, widget = buttons
     monkeypatch.setattr(opening, "ask_table", lambda parent: str(drawn_folder / "manifest.csv"))

@@ -32,6 +32,7 @@ from napari_ctc.gui.layers import (
     read_layers,
     watch,
 )
+from napari_ctc.gui.stage import arriving
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer
@@ -91,6 +92,7 @@ class Opening(QWidget):
         self.hide()
         watch(viewer)
         self._add = add
+        self._stack: SpecimenStack | None = None
         self._layers: list[LayerData] = []
         self._next = QTimer(self)
         self._next.setSingleShot(True)
@@ -100,12 +102,16 @@ class Opening(QWidget):
     def _take(self, stack: SpecimenStack | None) -> None:
         if stack is None:  # the window is being closed
             return
-        self._layers = layers_of(stack)
+        self._stack, self._layers = stack, layers_of(stack)
+        arriving.add(stack)
         self._add_next()
 
     def _add_next(self) -> None:
+        layer = self._layers.pop(0)
+        if not self._layers:
+            arriving.discard(self._stack)
         try:
-            with hand_over([self._layers.pop(0)]):
+            with hand_over([layer]):
                 self._add()
         except BaseException:
             self._end()
@@ -117,6 +123,8 @@ class Opening(QWidget):
         self.deleteLater()
 
     def _end(self, _problem: object = None) -> None:
+        if self._stack is not None:
+            arriving.discard(self._stack)
         self.failed.emit()
         self.deleteLater()
 

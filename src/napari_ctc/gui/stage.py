@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from napari_ctc.data.stacks import SpecimenStack
 
 
+arriving: weakref.WeakSet[SpecimenStack] = weakref.WeakSet()
+"""Stacks whose layers are still being added: they count as open with the last of these, so that no work that
+begins with open specimens (measuring, counting, labels) holds up the first picture."""
+
+
 class Stage:
     """The layers of a viewer that show specimens, and its slider.
 
@@ -31,7 +36,11 @@ class Stage:
     def layers(self) -> list[Layer]:
         """The layers that show specimens, lowest first; none once the viewer is gone."""
         viewer = self._viewer()
-        return [] if viewer is None else [layer for layer in viewer.layers if stack_of(layer) is not None]
+        if viewer is None:
+            return []
+        return [
+            layer for layer in viewer.layers if (stack := stack_of(layer)) is not None and stack not in arriving
+        ]
 
     @property
     def stacks(self) -> list[SpecimenStack]:
