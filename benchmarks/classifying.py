@@ -2,8 +2,11 @@
 
 Writes specimens (so they are in the page cache) and classifies the folder into a CSV: listing, reading, SHA-256,
 network, rows, chunks on the disk. In turns with it, in one run, the bare network: norms folded, in the same
-precision and layout and in batches of the same size, on tensors that are in memory and scaled already. Prints the
-ratio of both rates for each size, and what each stage takes alone for one specimen, so that one sees what limits.
+precision and layout and in batches of the same size, on tensors that are in memory and scaled already. It runs in
+two ways: one batch after the other on all cores, as PyTorch does by itself, and several batches at once as
+`napari_ctc.apply.streams` does. Prints the ratio to each for each size, and what each stage takes alone for one
+specimen; from these follows what could be reached at best, if nothing ever waited: the core-seconds of all that is
+not the network, over all cores.
 """
 
 from __future__ import annotations
@@ -18,12 +21,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 
 from napari_ctc.apply.chunks import READERS_AT_ONCE
 from napari_ctc.apply.forward import Forward, batch_size
 from napari_ctc.apply.inference import classify
+from napari_ctc.apply.outputs import ROWS_AT_ONCE
 from napari_ctc.apply.rows import columns_of, rows_of
+from napari_ctc.apply.streams import started, streams
 from napari_ctc.data.bulk import read_bulk
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.writers import CSVWriter
@@ -33,6 +39,11 @@ from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.trials import fastest
 from napari_ctc.settings import TrainSettings
+
+ONE, AT_ONCE = "one batch on all cores", "several at once"
+LISTING, READING, SCALING = "listing", "reading and SHA-256, one thread", "scaling, one thread"
+ROWS, WRITING = "rows, a batch at a time", "writing them"
+BESIDES = (LISTING, READING, SCALING, ROWS, WRITING)  # what takes a core from the network
 
 
 def main() -> None:
@@ -48,9 +59,14 @@ def main() -> None:
             figures = every[size] = measure(Path(place), size, arguments.seconds, arguments.rounds)
         print(
             f"{size} px, {figures['way']}, batches of {figures['batch']}: {figures['files_per_second']:,.0f} from "
-            f"files a second, bare network {figures['bare_per_second']:,.0f}; ratio {figures['ratio']:.3f} "
-            f"({figures['ratio_min']:.3f} to {figures['ratio_max']:.3f})"
+            f"files a second"
         )
+        for name, of in figures["bare"].items():
+            print(
+                f"    bare network, {name}: {of['per_second']:,.0f} a second; ratio {of['ratio']:.3f} "
+                f"({of['ratio_min']:.3f} to {of['ratio_max']:.3f})"
+            )
+        print(f"    at best, beside {AT_ONCE}: {figures['at_best']:.3f}")
         for stage, micros in figures["microseconds"].items():
             print(f"    {stage}: {micros:,.0f} us a specimen")
     if arguments.json:
@@ -75,8 +91,14 @@ def measure(place: Path, size: int, seconds: float, rounds: int) -> dict:
             for _ in range(batches):
                 forward.network(ready).float().numpy()
 
+    count, _ = streams(forward.device)
+    pool = started(forward.device)
+
+    def bare_at_once(batches: int) -> None:
+        list(pool.map(bare, [batches // count + (one < batches % count) for one in range(count)]))
+
     bare(2)
-    batches = max(round(seconds / timed(lambda: bare(3)) * 3), 3)
+    batches = max(round(seconds / timed(lambda: bare(3)) * 3), 4)
     folder = place / "specimens"
     folder.mkdir()
     for number in range(batches * batch):
@@ -88,19 +110,35 @@ def measure(place: Path, size: int, seconds: float, rounds: int) -> dict:
             path.unlink()
 
     whole()
-    pairs = [(timed(whole), timed(lambda: bare(batches))) for _ in range(rounds)]
-    ratios = [alone / files for files, alone in pairs]
     n = batches * batch
+    works = {
+        "files": whole,
+        ONE: lambda: bare(batches),
+        AT_ONCE: lambda: bare_at_once(batches),
+    }
+    rounds_of = [{name: timed(work) for name, work in works.items()} for _ in range(rounds)]
+    micros = stages(place, folder, classifier, forward, bare, batch)
+    pool.shutdown()
+    network = 1e6 * statistics.median(one[AT_ONCE] for one in rounds_of) / n
+    besides = sum(micros[name] for name in BESIDES) / torch.get_num_threads()
     return {
         "specimens": n,
         "batch": batch,
         "way": str(way),
-        "files_per_second": n / statistics.median(files for files, _ in pairs),
-        "bare_per_second": n / statistics.median(alone for _, alone in pairs),
+        "files_per_second": n / statistics.median(one["files"] for one in rounds_of),
+        "bare": {name: beside(rounds_of, name, n) for name in (ONE, AT_ONCE)},
+        "at_best": network / (network + besides),
+        "microseconds": micros,
+    }
+
+
+def beside(rounds_of: list[dict[str, float]], name: str, n: int) -> dict[str, float]:
+    ratios = [one[name] / one["files"] for one in rounds_of]
+    return {
+        "per_second": n / statistics.median(one[name] for one in rounds_of),
         "ratio": statistics.median(ratios),
         "ratio_min": min(ratios),
         "ratio_max": max(ratios),
-        "microseconds": stages(place, folder, classifier, forward, bare, batch),
     }
 
 
@@ -124,24 +162,36 @@ def stages(
             list(pool.map(lambda keys: read_bulk(folder, keys), spans))
 
     def make_rows() -> None:
-        rows = rows_of(columns_of(bulk, scores, reading), given, classifier.classes, constants)
+        rows_of(columns_of(bulk, scores, reading), given, classifier.classes, constants)
+
+    many = pd.concat([rows_of(columns_of(bulk, scores, reading), given, classifier.classes, constants)] * 1000)
+    many = many[:ROWS_AT_ONCE]
+
+    def write_rows() -> None:
         writer = CSVWriter(place / "some.csv")
-        writer.append(rows)
+        writer.append(many)
         writer.discard()
 
     def scale() -> None:
         with torch.inference_mode():
             classifier.canvas.to_input(forward.on_canvas(bulk.images), forward.device)
 
+    before = torch.get_num_threads()
     works = {
-        "listing": (lambda: Manifest.open(folder), len(manifest)),
-        "reading and SHA-256, one thread": (read, len(spans) * batch),
+        LISTING: (lambda: Manifest.open(folder), len(manifest)),
+        READING: (read, len(spans) * batch),
         f"the same in {READERS_AT_ONCE} threads": (read_in_threads, len(spans) * batch),
-        "scaling": (scale, batch),
-        "bare network": (lambda: bare(3), 3 * batch),
-        "rows, and writing them": (make_rows, batch),
+        SCALING: (scale, batch),
+        "bare network, all cores": (lambda: bare(3), 3 * batch),
+        ROWS: (make_rows, batch),
+        WRITING: (write_rows, ROWS_AT_ONCE),
     }
-    return {name: 1e6 * min(timed(work) for _ in range(5)) / n for name, (work, n) in works.items()}
+    micros = {}
+    for name, (work, n) in works.items():
+        torch.set_num_threads(1 if name == SCALING else before)
+        micros[name] = 1e6 * min(timed(work) for _ in range(5)) / n
+    torch.set_num_threads(before)
+    return micros
 
 
 def untrained(size: int, widths: tuple[int, ...] = ()) -> Classifier:

@@ -7,6 +7,7 @@ manifest says of a specimen (source, label) joins it only in the table, so that 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -85,7 +86,6 @@ def rows_of(
         Columns that are the same in all rows: the classifier's digest, precision, how scores were read.
     """
     n = len(kept)
-    same = np.zeros(n, np.intp)
     called = kept["called"].to_numpy()
     probabilities = {
         f"p_{name}": kept[f"p_{place}"].to_numpy().astype(np.float32, copy=False)
@@ -95,22 +95,27 @@ def rows_of(
     for place, values in enumerate(probabilities.values()):
         mine = called == place
         probability[mine] = values[mine]
-    names = pd.array([*classes, ""], dtype="str")
+    names = pa.array([*classes, ""])
+    label, not_said = given["label"].array, (given["by"] == "classifier").to_numpy()
     table = {
         "path": given["path"].array,
         "source": given["source"].array,
-        "predicted": names.take(np.where(called < 0, len(classes), called).astype(np.intp)),
+        "predicted": _text(names.take(pa.array(np.where(called < 0, len(classes), called)))),
         "probability": probability,
         **probabilities,
         # What a classifier said is no label, whoever wrote it into a manifest.
-        "label": given["label"].mask(given["by"] == "classifier", "").array,
+        "label": given["label"].mask(not_said, "").array if not_said.any() else label,
         **{name: _text(kept[name]) for name in ("error", "modified", "sha256")},
-        "bytes": pd.array(kept["bytes"].to_pandas(types_mapper={pa.int64(): pd.Int64Dtype()}.get)),
-        **{name: pd.array([text], dtype="str").take(same) for name, text in constants.items()},
+        "bytes": _whole(kept["bytes"]),
+        **{name: _text(pa.repeat(text, n)) for name, text in constants.items()},
     }
-    return pd.DataFrame(table, columns=columns(classes))
+    return pd.DataFrame({name: table[name] for name in columns(classes)})
 
 
-def _text(column: pa.ChunkedArray) -> pd.Series:
-    text: pd.Series = column.to_pandas().astype("str")
-    return text
+def _text(column: pa.Array | pa.ChunkedArray) -> Any:
+    return pd.array(column.cast(pa.large_string()), dtype="str")  # wraps it, where a list would be gone through
+
+
+def _whole(column: pa.ChunkedArray) -> Any:
+    """Make a column of whole numbers, some of them missing."""
+    return pd.arrays.IntegerArray(np.array(column.fill_null(0)), column.is_null().to_numpy())
