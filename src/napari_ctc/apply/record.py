@@ -33,7 +33,7 @@ class Record(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2  # in 1, a specimen of a stack had the digest of the whole file
     classifier: str
     precision: Literal["float32", "bfloat16"]
     layout: Literal["channels-last", "contiguous"]
