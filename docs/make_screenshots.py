@@ -31,7 +31,7 @@ from napari_ctc.gui.layers import set_preferences
 from napari_ctc.gui.rows import Status
 from napari_ctc.gui.session import session_of
 
-IMAGES = Path(__file__).parent / "images"
+IMAGES = Path(__file__).resolve().parent / "images"
 PATIENCE = 300  # seconds
 
 
@@ -60,6 +60,7 @@ def picture_of_result(folder: Path, out: Path) -> None:
 def pictures_of_docs() -> None:
     """Go the way of the tutorial, and take a picture at each step."""
     place = Path(tempfile.mkdtemp(prefix="napari-ctc-pictures-"))
+    os.chdir(place)  # the pictures show short paths, and nobody's folders
     folder = place / "specimens"
     table = run(write_drawn(folder, 600))
     hold_out(Manifest.read(table), 0.2).write(table)
@@ -72,7 +73,7 @@ def pictures_of_docs() -> None:
     classify_specimens(viewer)
     wait_until(lambda: not QThreadPool.globalInstance().activeThreadCount())
     dock = docked(viewer, "Train classifier")
-    dock.setup.out.setText(str(place / "classifier.safetensors"))
+    dock.setup.out.setText("classifier.safetensors")
     dock.setup.form.minutes.value = 1.0
     dock.findChild(QPushButton, "train").click()
     session = session_of(viewer)
@@ -86,15 +87,15 @@ def pictures_of_docs() -> None:
     bad = folder / "slide_1" / "cut_short.npy"
     bad.write_bytes(next(folder.rglob("*.npy")).read_bytes()[:5000])
     dock = docked(viewer, "Classify folder")
-    dock.form.input.setText(str(folder))
-    dock.form.output.setText(str(place / "predictions.csv"))
+    dock.form.input.setText("specimens")
+    dock.form.output.setText("predictions.csv")
     dock.findChild(QPushButton, "classifyButton").click()
     wait_until(lambda: (place / "predictions.csv").exists())
     take(viewer, IMAGES / "classify.png")
 
     dock.form.place.expand(animate=False)
     dock.form.place.kind.setCurrentIndex(PROCESSES)
-    dock.form.output.setText(str(place / "again.csv"))
+    dock.form.output.setText("again.csv")
     dock.findChild(QPushButton, "classifyButton").click()
     wait_until(lambda: sum(dock.counts.counted.values()) > 0)
     settle(0.3)
