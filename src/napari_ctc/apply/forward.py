@@ -15,7 +15,7 @@ from napari_ctc.learn.devices import choose_device
 from napari_ctc.learn.ways import Way, folded, folded_scores
 from napari_ctc.settings import Device
 
-PIXELS_AT_ONCE = 2**20  # of a batch on the network's canvas
+PIXELS_AT_ONCE = 2**21  # of a batch on the network's canvas
 PIXELS_IN_CHUNK = 2**24
 SEED_AT_ONCE = 4  # the original script's network takes 300 MB an image
 
