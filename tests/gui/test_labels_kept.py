@@ -213,6 +213,8 @@ def test_labels_of_a_read_only_folder_go_where_the_person_says(viewer, folder, q
     dock = open_dock(viewer, qtbot, folder)
     name_classes(qtbot, dock, ("debris",))
     assert "cannot be written: Permission denied" in said(dock)
+    press(qtbot, dock.table, "3")  # no class has this key, but naming one would not help
+    assert "cannot be written: Permission denied" in said(dock)
     elsewhere = tmp_path / "elsewhere.csv"
     monkeypatch.setattr(QFileDialog, "getSaveFileName", lambda *_, **__: (str(elsewhere), ""))
     dock.strip.change.click()
