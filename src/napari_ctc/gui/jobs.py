@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from napari_ctc.events import Job
 
 _JOBS_AT_ONCE = 8  # a short one, as of thumbnails, does not wait for the end of a training
-_SECONDS_BETWEEN_STEPS = 0.1  # a person reads no faster, so steps in between are not sent to the window
+_SECONDS_BETWEEN_STEPS = 0.5  # each draws the whole window: 0.1 core-seconds without a graphics card
 _SECONDS_BETWEEN_REPAINTS = 1.0  # of the activity area, which takes the window more time than a dock's own bar
 
 
