@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("napari")
+from napari.utils import progress
 from pydantic import Field
 from qtpy.QtCore import QThreadPool, QTimer
 from qtpy.QtWidgets import QFileDialog, QMessageBox
@@ -180,6 +181,15 @@ def test_stop_keeps_what_was_learnt(driver):
     assert driver.session.classifier.stopped
     assert driver.message.startswith("Stopped at epoch ")
     assert driver.out.exists()
+
+
+def test_a_run_shows_its_own_bar_and_turns_no_wheel_in_the_activity_area(driver):
+    driver.set(epochs=5000)
+    driver.click("train")
+    driver.until(lambda: 0 < driver.part("progress").value() < driver.part("progress").maximum())
+    assert not progress._all_instances
+    driver.click("stop")
+    driver.until_idle()
 
 
 def test_a_run_stopped_before_its_first_epoch_changes_nothing(driver, small_classifier):

@@ -116,6 +116,7 @@ class Background(QWidget):
             on_event=self._hear,
             on_error=self._fail,
             on_finished=self._end,
+            quiet=True,
         )
 
     def _todo(self) -> NDArray[np.intp]:

@@ -161,6 +161,7 @@ class ClassifyDock(QWidget):
             on_result=self._take,
             on_error=self._show_problem,
             on_finished=self._end,
+            quiet=True,
         )
         self._show_ready()
 

@@ -60,7 +60,9 @@ def start(
         only some), with the result, with the exception, and last, whatever happened, with nothing. A stopped
         job has a result, too, unless it had nothing to give.
     quiet : bool
-        Whether the job goes without a bar in napari's activity area, as one that runs every few seconds should.
+        Whether the job goes without a bar in napari's activity area, as one should that runs every few seconds,
+        or whose dock has a bar. A wheel turns in that area meanwhile, and each of its 29 pictures a second has
+        the whole window drawn anew: without a graphics card, half of a training's rate.
 
     Returns
     -------

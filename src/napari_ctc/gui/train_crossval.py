@@ -155,6 +155,7 @@ class CrossValidateBox(QWidget):
             on_result=self._take,
             on_error=self._show_error,
             on_finished=self._end,
+            quiet=True,
         )
         self.controls.show_running(True)
         self.busy.emit(True)

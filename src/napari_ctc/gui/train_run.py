@@ -141,6 +141,7 @@ class TrainRun(QWidget):
             on_result=self._take,
             on_error=self.show_error,
             on_finished=self._end,
+            quiet=True,
         )
         self.controls.show_running(True)
         self.busy.emit(True)
