@@ -19,6 +19,7 @@ from distributed import Client, KilledWorker, WorkerPlugin
 from distributed.client import FutureCancelledError
 
 from napari_ctc import __version__
+from napari_ctc.apply.memory import reuse_memory
 from napari_ctc.apply.workers import (
     Shared,
     TaskLost,
@@ -28,7 +29,6 @@ from napari_ctc.apply.workers import (
     let_go,
     not_seen,
     perform,
-    reuse_memory,
     use_threads,
 )
 from napari_ctc.errors import PlaceError

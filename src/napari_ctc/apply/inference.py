@@ -18,6 +18,7 @@ from napari_ctc.apply.elsewhere import classified_elsewhere
 from napari_ctc.apply.executors import Place
 from napari_ctc.apply.forward import Forward, chunk_size
 from napari_ctc.apply.forward import batch_size as batch_of
+from napari_ctc.apply.memory import give_back
 from napari_ctc.apply.outputs import Compute, Found, ToFile, ToMemory
 from napari_ctc.apply.record import Record, read_record
 from napari_ctc.apply.rows import rows_of
@@ -137,6 +138,7 @@ def classify(
             for note in manifest.notes:
                 yield Said(text=note, warning=True)
             yield from output.check()
+            give_back()
             used = device if elsewhere else target.type  # each worker chooses its own
             settings = ChunkSettings(str(manifest.root), manifest.layout, way, batch, reading, used)
             constants = {"classifier": classifier.digest, "precision": way.precision, **described}

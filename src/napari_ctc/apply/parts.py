@@ -26,6 +26,8 @@ from napari_ctc.errors import LockedError, PredictionsError
 
 _NAME = re.compile(r"(\d{12})-(\d{12})\.parquet")
 _LISTING, _LOCK = "listing.parquet", "lock"
+_OF_FEW = ["label", "source", "split", "by"]  # columns of the listing with few values
+ROWS_IN_GROUP = 2**14  # of the listing, that are compressed together
 
 
 @dataclass
@@ -120,7 +122,10 @@ class Parts:
         if before is None or len(before) < len(self.manifest):
             table = pa.Table.from_pandas(self.manifest.table, preserve_index=False)
             with replacing(path) as temporary:
-                pq.write_table(table, temporary, compression="zstd")
+                # Paths are all different: a dictionary of them would only take memory, as would one large group.
+                pq.write_table(
+                    table, temporary, compression="zstd", use_dictionary=_OF_FEW, row_group_size=ROWS_IN_GROUP
+                )
 
     def _find(self) -> None:
         names = filter(None, map(_NAME.fullmatch, (entry.name for entry in self.folder.iterdir())))

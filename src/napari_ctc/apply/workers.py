@@ -5,13 +5,11 @@ Knows no transport: `processes` and `cluster` bring the tasks here and the answe
 
 from __future__ import annotations
 
-import ctypes
 import hashlib
 import os
 import platform
 import sys
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -138,20 +136,3 @@ def use_threads(count: int) -> None:
     os.environ["OMP_NUM_THREADS"] = str(count)
     if (torch := sys.modules.get("torch")) is not None and torch.get_num_threads() != count:
         torch.set_num_threads(count)
-
-
-_TRIM, _MAP = -1, -3  # what glibc calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
-_TRIM_OF_DASK = "65536"
-
-
-def reuse_memory(reuse: bool = True) -> None:
-    """Let a worker of Dask use memory again that was freed, or give it back to the system as it was told to.
-
-    Dask starts workers with a setting of glibc by which each tensor is fetched from the system and given back; a
-    network then takes up to twice as long. Whoever chose another value than Dask's keeps it.
-    """
-    if sys.platform == "linux" and os.environ.get("MALLOC_TRIM_THRESHOLD_") == _TRIM_OF_DASK:
-        with suppress(OSError, AttributeError):  # another C library has no such setting
-            change = ctypes.CDLL(None).mallopt
-            change(_TRIM, 2**28 if reuse else int(_TRIM_OF_DASK))
-            change(_MAP, 2**25 if reuse else 2**17)
