@@ -1,10 +1,10 @@
 """Kill a classification again and again: `python benchmarks/kills.py` (not on Windows).
 
-A process classifies a folder and is killed (SIGKILL) at a random moment after it has put a chunk on the disk, within
-an eighth of the time that an undisturbed run takes from its first chunk to its end; then the same call is made again,
-and so on. Whenever it comes to its end, its table is compared with that of the undisturbed run, byte for byte, and a
-new one is begun. After the last kill it may come to its end. Prints how many kills and whole tables there were, and how
-many of the tables differed: 0 is what is promised.
+A process classifies a folder and is killed (SIGKILL) at a random moment after it has put a chunk on the disk,
+within an eighth of the time that an undisturbed run takes from its first chunk to its end; then the same call is
+made again, and so on. Whenever it comes to its end, its table is compared with that of the undisturbed run, byte
+for byte, and a new one is begun. After the last kill it may come to its end. Prints how many kills and whole
+tables there were, and how many of the tables differed: 0 is what is promised.
 """
 
 from __future__ import annotations
