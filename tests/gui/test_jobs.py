@@ -12,7 +12,7 @@ from qtpy.QtCore import QThreadPool
 from qtpy.QtWidgets import QWidget
 
 from napari_ctc.errors import SpecimenError, Stopped
-from napari_ctc.events import Said, StepDone
+from napari_ctc.events import EpochDone, Said, StepDone
 from napari_ctc.gui.jobs import RunningJob, close_with_dock, start
 
 TIME = 5000
@@ -153,8 +153,37 @@ def test_steps_that_follow_closely_do_not_flood_the_window(listener, qtbot):
 
     listener.go(steps())
     qtbot.waitUntil(lambda: listener.usable, timeout=TIME)
-    assert listener.heard[-1].text == "the end"
+    *_, last, end = listener.heard
+    assert end.text == "the end"
+    assert last.done == 4999
     assert len(listener.heard) < 100
+
+
+@pytest.mark.parametrize("ends_with", [None, SpecimenError("a.npy is gone.")])
+def test_every_epoch_is_told_in_order_also_those_that_followed_closely(listener, qtbot, ends_with):
+    def epochs():
+        for epoch in range(1, 41):
+            for step in range(3):
+                yield StepDone(done=3 * epoch + step, total=130, epoch=epoch, epochs=40)
+            yield EpochDone(
+                done=3 * epoch + 3,
+                total=130,
+                epoch=epoch,
+                epochs=40,
+                training_loss=0.5,
+                validation_loss=0.5,
+                scores=None,
+                kept=True,
+            )
+        if ends_with is not None:
+            raise ends_with
+        return True
+
+    listener.go(epochs())
+    qtbot.waitUntil(lambda: listener.usable, timeout=TIME)
+    assert [event.epoch for event in listener.heard if isinstance(event, EpochDone)] == list(range(1, 41))
+    assert [event.done for event in listener.heard] == sorted(event.done for event in listener.heard)
+    assert sum(isinstance(event, StepDone) for event in listener.heard) < 10
 
 
 def test_an_error_of_ours_is_shown_as_its_one_sentence(listener, qtbot, notes):

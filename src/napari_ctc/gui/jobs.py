@@ -22,7 +22,7 @@ from qtpy.QtCore import QEvent, QObject, QThreadPool
 from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_ctc.errors import CTCError, JobError, Stopped
-from napari_ctc.events import Event, StepDone
+from napari_ctc.events import EpochDone, Event, StepDone
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from napari_ctc.events import Job
 
 _JOBS_AT_ONCE = 8  # a short one, as of thumbnails, does not wait for the end of a training
-_SECONDS_BETWEEN_STEPS = 0.5  # each draws the whole window: 0.1 core-seconds without a graphics card
+_SECONDS_BETWEEN_SIGHTS = 1.0  # of how far a job is: each draws the whole window, 0.1 core-seconds by software
+_HOW_FAR = (StepDone, EpochDone)
 _SECONDS_BETWEEN_REPAINTS = 1.0  # of the activity area, which takes the window more time than a dock's own bar
 
 
@@ -56,9 +57,9 @@ def start(
     name : str
         What the job is called in napari's activity area and in its question before closing.
     on_event, on_result, on_error, on_finished : bound methods of `parent` or of another QWidget
-        Called in the window's thread: with each event in order (of steps that follow closely upon each other,
-        only some), with the result, with the exception, and last, whatever happened, with nothing. A stopped
-        job has a result, too, unless it had nothing to give.
+        Called in the window's thread: with each event in order (of steps within a second only the last, and
+        epochs up to a second late), with the result, with the exception, and last, whatever happened, with
+        nothing. A stopped job has a result, too, unless it had nothing to give.
     quiet : bool
         Whether the job goes without a bar in napari's activity area, as one should that runs every few seconds,
         or whose dock has a bar. A wheel turns in that area meanwhile, and each of its 29 pictures a second has
@@ -200,18 +201,30 @@ def close_with_dock(widget: QWidget, event: QEvent) -> None:
 
 
 def _pump(job: Job[Any], stop: _Stop) -> Generator[Event, None, Any]:
-    """Hand on the events of a job, throw `Stopped` into it once when asked to, and return its result."""
+    """Hand on the events of a job, throw `Stopped` into it once when asked to, and return its result.
+
+    Those that only say how far it is wait for each other, so that the window is drawn once for all of a second.
+    """
+    waiting: list[Event] = []
     sent = 0.0
     try:
         event = next(job)
         while True:
+            if waiting and isinstance(waiting[-1], StepDone) and isinstance(event, _HOW_FAR):
+                waiting.pop()  # the old one says nothing any more
+            waiting.append(event)
             now = time.monotonic()
-            if not isinstance(event, StepDone) or now - sent > _SECONDS_BETWEEN_STEPS:
+            if now - sent > _SECONDS_BETWEEN_SIGHTS or not isinstance(event, _HOW_FAR):
+                yield from waiting
+                waiting.clear()
                 sent = now
-                yield event
             event = job.throw(Stopped()) if stop.take() else next(job)
     except StopIteration as end:
+        yield from waiting
         return end.value
+    except Exception:
+        yield from waiting
+        raise
     finally:
         job.close()
 

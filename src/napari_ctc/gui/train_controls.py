@@ -97,7 +97,9 @@ class MessageLine(QLabel):
         self._colour()
 
     def _colour(self) -> None:
-        self.setStyleSheet(f"color: {_WRONG[self._theme]};" if self._wrong else "")
+        style = f"color: {_WRONG[self._theme]};" if self._wrong else ""
+        if style != self.styleSheet():  # a new one has the widget polished and laid out anew
+            self.setStyleSheet(style)
 
 
 def button(name: str, words: str, tip: str) -> QPushButton:
