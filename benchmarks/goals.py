@@ -26,7 +26,7 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
 from napari_ctc.events import run
 from napari_ctc.learn.training import train
-from napari_ctc.score.calibration import called, log_posterior
+from napari_ctc.score.calibration import called
 from napari_ctc.score.metrics import score
 from napari_ctc.settings import TrainSettings
 
@@ -65,7 +65,6 @@ def measured(arguments: argparse.Namespace, seed: int) -> dict:
     truth, raw = held.labels(classifier.classes), raw_scores(classifier, held)
     counts = np.array([classifier.counts["training"][name] for name in classifier.classes])
     shown = counts / counts.sum()
-    log_p = log_posterior(raw, classifier.loss_prior, shown)
     figures = {
         "seed": seed,
         "settings": given,
@@ -75,7 +74,7 @@ def measured(arguments: argparse.Namespace, seed: int) -> dict:
     }
     figures |= {"minutes": round(seconds / 60, 2)}
     for decision in ("balanced", "most-probable"):
-        predicted = called(log_p, shown, decision)
+        predicted = called(raw, classifier.loss_prior, shown, decision)
         scores = score(truth, predicted, classifier.classes)
         figures[decision] = {
             "weighted_f1": round(float(f1_score(truth, predicted, average="weighted")), 4),

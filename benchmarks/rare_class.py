@@ -58,7 +58,15 @@ VARIANTS: dict[str, dict[str, object]] = {
 }
 OTHER_WIDTHS = {"half the width": (8, 16, 32, 64), "twice the width": networks.WIDE}
 WEIGHTINGS = list(VARIANTS)[:5]
-MEASURES = ["balanced_accuracy", "macro_f1", "balanced_probable", "f1_probable", "balanced_turns", "f1_turns"]
+MEASURES = [
+    "balanced_accuracy",
+    "macro_f1",
+    "balanced_probable",
+    "f1_probable",
+    "balanced_tempered",
+    "f1_tempered",
+]
+MEASURES += ["balanced_turns", "f1_turns"]
 
 
 @contextmanager
@@ -176,19 +184,23 @@ def one_training(chosen, training, test, overrides, arguments, seed, thinned) ->
     truth, raw = held.labels(classifier.classes), raw_scores(classifier, held)
     counts = np.array([classifier.counts["training"][name] for name in classifier.classes])
     shown = counts / counts.sum()
-    log_p = log_posterior(raw, classifier.loss_prior, shown)
-    balanced = score(truth, called(log_p, shown, "balanced"), classifier.classes)
-    probable = score(truth, called(log_p, shown, "most-probable"), classifier.classes)
+    balanced = score(truth, called(raw, classifier.loss_prior, shown, "balanced"), classifier.classes)
+    probable = score(truth, called(raw, classifier.loss_prior, shown, "most-probable"), classifier.classes)
+    tempered = (log_posterior(raw, classifier.loss_prior, shown, classifier.temperature) - np.log(shown)).argmax(1)
+    with_temperature = score(truth, tempered, classifier.classes)
     flips = None
     if arguments.turns:
-        turned = log_posterior(raw_scores(classifier, held, turns=True), classifier.loss_prior, shown)
-        flips = score(truth, called(turned, shown, "balanced"), classifier.classes)
+        turned = raw_scores(classifier, held, turns=True)
+        flips = score(truth, called(turned, classifier.loss_prior, shown, "balanced"), classifier.classes)
     return {
         "balanced_accuracy": balanced.balanced_accuracy,
         "macro_f1": balanced.macro_f1,
         "balanced_probable": probable.balanced_accuracy,
         "f1_probable": probable.macro_f1,
+        "balanced_tempered": with_temperature.balanced_accuracy,
+        "f1_tempered": with_temperature.macro_f1,
         "rare_found": int(balanced.found[thinned]),
+        "rare_found_tempered": int(with_temperature.found[thinned]),
         "rare_found_probable": int(probable.found[thinned]),
         "rare_tested": int(balanced.counts[thinned]),
         "rare_trained": int(counts[thinned]),

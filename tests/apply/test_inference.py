@@ -65,7 +65,7 @@ def test_scores_are_read_as_the_classifier_says(drawn_manifest, tiny_classifier)
     predictions = run(classify(drawn_manifest, hot, precision="float32", device="cpu"))
     log_p = log_posterior(raw_scores(drawn_manifest, hot), hot.loss_prior, hot.shown, 3.0)
     np.testing.assert_allclose(predictions.probabilities, np.exp(log_p), atol=1e-5)
-    said = called(log_p, hot.shown, "balanced")
+    said = called(raw_scores(drawn_manifest, hot), hot.loss_prior, hot.shown, "balanced")
     assert list(predictions.table["predicted"]) == names(predictions, said)
     np.testing.assert_allclose(
         predictions.table["probability"], np.exp(log_p)[np.arange(len(said)), said], atol=1e-5
@@ -92,10 +92,7 @@ def test_unweighted_training_still_finds_the_rare_class_where_the_decision_is_ba
     )
     classifier = run(train(manifest, settings))
     predictions = run(classify(manifest, classifier, precision="float32", device="cpu"))
-    log_p = log_posterior(
-        raw_scores(manifest, classifier), classifier.loss_prior, classifier.shown, classifier.temperature
-    )
-    balanced = called(log_p, classifier.shown, "balanced")
+    balanced = called(raw_scores(manifest, classifier), classifier.loss_prior, classifier.shown, "balanced")
     assert list(predictions.table["predicted"]) == names(predictions, balanced)
     probable = run(classify(manifest, classifier, precision="float32", decision="most-probable"))
     assert probable.counts["rare"] < predictions.counts["rare"]

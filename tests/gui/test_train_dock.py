@@ -135,10 +135,11 @@ def test_training_by_clicks_ends_in_a_saved_classifier_that_is_in_use(driver):
     timer = QTimer(driver.widget)
     timer.timeout.connect(lambda: ticks.append(1))
     timer.start(10)
+    driver.set(epochs=60)
     driver.click("train")
     assert driver.part("stop").isEnabled()
     assert not driver.part("train").isEnabled()
-    driver.until(lambda: "epoch 1 of 2" in driver.part("time_left").text())
+    driver.until(lambda: " of 60, " in driver.part("time_left").text())
     driver.until_idle()
     timer.stop()
     assert len(ticks) > 20
@@ -152,7 +153,7 @@ def test_training_by_clicks_ends_in_a_saved_classifier_that_is_in_use(driver):
     assert all(" of " in text for text in driver.cells(4))
     assert "held out" in driver.part("caption").text()
     curves = driver.part("curves")
-    assert [len(line.getData()[0]) for line in curves.loss.listDataItems()] == [2, 2]
+    assert [len(line.getData()[0]) for line in curves.loss.listDataItems()] == [60, 60]
     assert [line.name() for line in curves.recall.listDataItems()] == list(classifier.classes)
     from napari_ctc.learn.loading import load_classifier
 

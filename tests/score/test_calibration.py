@@ -121,10 +121,27 @@ def test_balanced_calls_what_would_be_probable_if_all_were_equally_common():
 
 
 def test_a_class_that_is_said_not_to_occur_is_never_called():
-    shown = (0.5, 0.5, 0.0)
-    log_p = log_posterior(np.array([[0.0, 1.0, 9.0]]), PRIORS["uniform"], shown)
-    assert called(log_p, shown, "balanced") == called(log_p, shown, "most-probable") == 1
-    assert np.exp(log_p).sum() == pytest.approx(1)
+    scores, shown = np.array([[0.0, 1.0, 9.0]]), (0.5, 0.5, 0.0)
+    for decision in ("balanced", "most-probable"):
+        assert called(scores, PRIORS["uniform"], shown, decision) == 1
+    assert np.exp(log_posterior(scores, PRIORS["uniform"], shown)).sum() == pytest.approx(1)
+
+
+def test_a_temperature_calls_no_rare_class_where_nothing_speaks_for_it():
+    told_nothing = np.log(TRAINING)[None] + [[0.1, 0.0, 0.0]]  # next to nothing, for the commonest
+    reading = {"loss_prior": tuple(TRAINING), "shown": tuple(TRAINING)}
+    for temperature in (0.5, 1.0, 2.0):
+        assert Reading(**reading, temperature=temperature, decision="balanced")(told_nothing)[1] == 0
+    tempered = log_posterior(told_nothing, TRAINING, TRAINING, 2.0)
+    assert (tempered - np.log(TRAINING)).argmax() == 2  # what it would be, by the probabilities alone
+
+
+def test_the_balanced_decision_is_the_same_whatever_the_proportions_shown_and_the_temperature():
+    scores, _ = draw(0, TRAINING, TRAINING, 500)
+    plain = called(scores, TRAINING, TRAINING, "balanced")
+    assert 0 < (plain == 2).sum() < 500
+    for shown in (TRAINING, OTHERS, PRIORS["uniform"]):
+        np.testing.assert_array_equal(called(scores, TRAINING, shown, "balanced", 2.0), plain)
 
 
 def test_proportions_are_read_as_they_are_written():

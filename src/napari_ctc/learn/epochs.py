@@ -154,7 +154,7 @@ def _check(run: Run, training_loss: float) -> Job[EpochDone]:
     known = run.data.truth[read]
     uniform = np.full(len(run.prior), 1 / len(run.prior))
     value = balanced_log_loss(log_posterior(raw, run.prior, uniform), known)
-    predicted = called(log_posterior(raw, run.prior, run.shown), run.shown, run.settings.decision)
+    predicted = called(raw, run.prior, run.shown, run.settings.decision)
     scores_now = score(known, predicted, run.deal.classes)
     run.ended += 1
     run.history.append((training_loss, value))

@@ -19,7 +19,7 @@ from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.runs import Run
 from napari_ctc.learn.trials import fastest
 from napari_ctc.learn.ways import in_memory_format
-from napari_ctc.score.calibration import called, log_posterior
+from napari_ctc.score.calibration import called
 from napari_ctc.score.metrics import score
 from napari_ctc.score.reliability import calibrate
 
@@ -52,8 +52,7 @@ def finished(run: Run, start: Classifier | None = None) -> tuple[Classifier, Hel
     read = ~np.isnan(run.kept_raw).any(axis=1)
     raw, truth = run.kept_raw[read], data.truth[data.validation][read]
     calibration = calibrate(raw, truth, run.prior, classes)
-    log_p = log_posterior(raw, run.prior, run.shown, calibration.apart[:, None])
-    codes = called(log_p, run.shown, run.settings.decision)
+    codes = called(raw, run.prior, run.shown, run.settings.decision, calibration.apart[:, None])
     scores = score(truth, codes, classes)
     held_out = HeldOut(scores=scores, calls=_calls(run, np.flatnonzero(read).tolist(), codes.tolist()))
     in_memory_format(run.network, torch.contiguous_format)

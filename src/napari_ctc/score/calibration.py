@@ -41,7 +41,7 @@ class Reading:
     def __call__(self, scores: NDArray[np.floating[Any]]) -> tuple[Floats, NDArray[np.int64]]:
         """Turn raw scores (N, K) into probabilities (N, K) and called classes (N,)."""
         log_p = log_posterior(scores, self.loss_prior, self.shown, self.temperature)
-        return np.exp(log_p), called(log_p, self.shown, self.decision)
+        return np.exp(log_p), called(scores, self.loss_prior, self.shown, self.decision, self.temperature)
 
 
 def log_posterior(
@@ -76,25 +76,39 @@ def log_posterior(
     return log_p
 
 
-def called(log_p: Floats, shown: ArrayLike, decision: Decision) -> NDArray[np.int64]:
-    """Decide which class is called.
+def called(
+    scores: NDArray[np.floating[Any]],
+    loss_prior: ArrayLike,
+    shown: ArrayLike,
+    decision: Decision,
+    temperature: ArrayLike = 1.0,
+) -> NDArray[np.int64]:
+    """Decide which class is called; one that is said not to occur never is.
 
     Parameters
     ----------
-    log_p : (N, K), nats
-        Log-probabilities for the proportions `shown`.
-    shown : (K,), summing to one
+    scores, loss_prior, shown, temperature
+        As in `log_posterior`.
     decision : "balanced" or "most-probable"
-        Balanced calls the class that would be most probable if all were equally common.
+        Balanced calls the class that would be most probable if all were equally common, the scores taken as they
+        are.
 
     Returns
     -------
     (N,) integers in [0, K)
+
+    Notes
+    -----
+    The temperature has no part in the balanced decision. It divides the scores of a network that is too sure, and
+    with them what they hold of the proportions in training, so that a class would be called the sooner, the rarer
+    it is, without any sign of it in the specimen: docs/benchmarks.md has what that costs.
     """
     if decision == "balanced":
-        shares = np.asarray(shown, dtype=np.float64)
-        log_p = log_p - np.log(np.where(shares > 0, shares, np.inf))  # one said not to occur is never called
-    best: NDArray[np.int64] = log_p.argmax(axis=1)
+        occurs = np.asarray(shown) > 0
+        equal = np.where(occurs, 1 / np.count_nonzero(occurs), 0)
+        best: NDArray[np.int64] = log_posterior(scores, loss_prior, equal).argmax(axis=1)
+    else:
+        best = log_posterior(scores, loss_prior, shown, temperature).argmax(axis=1)
     return best
 
 
