@@ -72,7 +72,7 @@ def test_predictions_follow_each_label_and_say_whose_they_are(dock, truth, qtbot
     assert header(dock, PREDICTED) == "predicted (instant)"
     assert header(dock, PROBABILITY) == "score"
     assert "instant head" in header(dock, PREDICTED, Qt.ItemDataRole.ToolTipRole)
-    assert "(instant)" in dock._canvas_text._overlay().text
+    qtbot.waitUntil(lambda: "(instant)" in dock._canvas_text._overlay().text)
     assert not dock.strip.switch.isVisible()  # there is no choice
     exported = predictions_of(dock.session)
     assert set(exported.table["classifier"]) == {"instant head (2 labels, 254 measurements)"}
@@ -117,7 +117,7 @@ def test_what_is_hidden_is_hidden_where_the_table_is_sorted_by_it(dock, truth, q
     drawn = dock.session.current
     assert dock.model.indices[-1] == drawn  # after all others, whatever it is
     assert dock.model.text(drawn, PREDICTED) == dock.model.text(drawn, PROBABILITY) == ""
-    assert dock._canvas_text._overlay().text == "prediction hidden"
+    qtbot.waitUntil(lambda: dock._canvas_text._overlay().text == "prediction hidden")
     assert not dock.details._bars.classes
     assert "hidden" in dock.details.findChild(QLabel, "detailsFacts").text()
 

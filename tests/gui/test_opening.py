@@ -53,7 +53,7 @@ def test_specimens_are_open_once_all_channels_are_there(buttons, opening, monkey
     session, seen = session_of(viewer), []
     session.specimens_changed.connect(lambda: seen.append((len(session), len(viewer.layers))))
     widget.folder.click()
-    wait_for_layers(qtbot, viewer)
+    qtbot.waitUntil(lambda: bool(seen), timeout=TIME)
     assert seen == [(60, 4)] and session.current == 0
 
 

@@ -232,13 +232,13 @@ def test_the_manifest_of_sets_in_different_folders_has_whole_paths(viewer, sessi
     show(viewer, manifest_of(1, "/other", labels=["tumour cell"]))
     assert [Path(key).is_absolute() for key in session.manifest().keys] == [True] * 3
     assert session.manifest(np.array([2, 0])).keys[1].endswith("data/cell_0.npy")
-    assert list(session.labelled().table["label"]) == ["debris", "tumour cell"]
+    assert list(session.labelled_later()().table["label"]) == ["debris", "tumour cell"]
 
 
 def test_a_labelled_specimen_opened_twice_counts_once(viewer, session):
     show(viewer, manifest_of(2, labels=["debris", ""]))
     show(viewer, manifest_of(2, labels=["debris", ""]))
-    assert len(session.labelled()) == 1
+    assert len(session.labelled_later()()) == 1
 
 
 def test_exported_predictions_are_the_current_ones_and_say_why_others_are_missing(viewer, session):
@@ -332,4 +332,4 @@ def test_a_hidden_prediction_is_in_no_column_that_views_see(viewer, session):
 def test_without_specimens_or_a_classifier_the_exported_table_is_empty(session):
     assert len(predictions_of(session)) == 0
     assert len(session.manifest()) == 0
-    assert len(session.labelled()) == 0
+    assert len(session.labelled_later()()) == 0

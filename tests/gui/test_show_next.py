@@ -111,7 +111,7 @@ def test_what_is_drawn_at_random_is_judged_blind(viewer, own_folder, truth, smal
     assert not dock.model.text(drawn, PREDICTED)
     assert not dock.model.text(drawn, PROBABILITY)
     assert dock.model.predicted(drawn) == -1  # what the gallery goes by
-    assert "prediction hidden" in dock._canvas_text._overlay().text
+    qtbot.waitUntil(lambda: "prediction hidden" in dock._canvas_text._overlay().text)
     label_by_queue(qtbot, dock, labels, classes, 1)
     assert dock.model.text(drawn, PREDICTED)  # it was judged
     assert [prediction for _, prediction, _ in picks(own_folder)] == [*["visible"] * 4, "hidden"]

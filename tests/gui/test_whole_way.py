@@ -167,7 +167,8 @@ def test_from_an_unlabelled_folder_to_an_exported_table(
     predicted.table.setFocus()
     qtbot.keyClick(predicted.table, Qt.Key.Key_Home, CTRL)
     surest = session.current
-    assert viewer.canvas.overlays.text.text.startswith(cells(predicted, PREDICTED)[0])
+    called = cells(predicted, PREDICTED)[0]
+    qtbot.waitUntil(lambda: viewer.canvas.overlays.text.text.startswith(called), timeout=TIME)
     press(qtbot, 1 + NAMES.index(current()))
     settled(qtbot, predicted)
     assert predicted.model.text(surest, LABEL) == truth[str(session.rows.name[surest])]

@@ -8,7 +8,8 @@ import torch
 from sklearn.utils.class_weight import compute_class_weight
 
 from napari_ctc.errors import SettingsError
-from napari_ctc.learn.losses import WEIGHTINGS, class_weights, loss_prior, weighted_cross_entropy
+from napari_ctc.learn.losses import weighted_cross_entropy
+from napari_ctc.learn.weights import WEIGHTINGS, class_weights, loss_prior
 from napari_ctc.settings import Weighting
 
 COUNTS = np.array([1485, 1237, 27])

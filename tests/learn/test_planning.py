@@ -1,5 +1,7 @@
 """Settings that cannot work are refused in words before anything starts, and nobody opens a file for it."""
 
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +12,8 @@ from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import SettingsError
 from napari_ctc.events import run
 from napari_ctc.learn.deal import deal_out
-from napari_ctc.learn.planning import check_settings, choose_sizes, choose_steps, plan
+from napari_ctc.learn.planning import check_settings, plan
+from napari_ctc.learn.schedule import choose_sizes, choose_steps
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 
@@ -99,7 +102,7 @@ def test_few_specimens_of_a_class_are_mentioned(tmp_path):
     ]
 
 
-def test_the_plan_tells_counts_weights_and_device_without_reading(tmp_path):
+def test_the_plan_tells_counts_and_weights_without_reading(tmp_path):
     event = plan(
         table(tmp_path, debris=50, tumour=10),
         TrainSettings(weighting="balanced", device="cpu", precision="float32"),
@@ -107,7 +110,6 @@ def test_the_plan_tells_counts_weights_and_device_without_reading(tmp_path):
     assert event.classes == ("debris", "tumour")
     assert (event.training, event.validation, event.test) == ((40, 8), (10, 2), (0, 0))
     assert event.weights == pytest.approx((0.6, 3.0))
-    assert event.device == "cpu"
 
 
 def test_test_specimens_are_in_neither_part_and_validation_stays_where_it_was_marked(tmp_path):
@@ -164,3 +166,14 @@ def test_batches_are_never_of_one_and_epochs_stay_in_bounds(specimens, size):
 def test_large_sets_and_sizes_that_cost_more_are_shown_less_often():
     epochs = {size: choose_steps(10_000, size, TrainSettings())[1] for size in (32, 40, 64, 72, 127, 128, 224)}
     assert epochs == {32: 30, 40: 19, 64: 30, 72: 24, 127: 8, 128: 30, 224: 10}
+
+
+def test_a_plan_and_its_weights_need_no_torch(tmp_path):
+    table(tmp_path, debris=50, tumour=10).write(tmp_path / "manifest.csv")
+    program = (
+        "import sys; from napari_ctc import TrainSettings, run; from napari_ctc.gui import train_jobs; "
+        f"from pathlib import Path; source = train_jobs.Source(path=Path({str(tmp_path / 'manifest.csv')!r})); "
+        "found = run(train_jobs.survey(source, TrainSettings())); "
+        "assert found.planned.training == (40, 8), found; assert 'torch' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True)

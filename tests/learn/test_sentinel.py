@@ -11,9 +11,10 @@ from spots import NAMES, write_spots
 from napari_ctc.errors import TrainingError
 from napari_ctc.events import Said, run
 from napari_ctc.learn import rehearsal
-from napari_ctc.learn.losses import WEIGHTINGS, class_weights, guessing, score_shifts
+from napari_ctc.learn.losses import guessing
 from napari_ctc.learn.sentinel import Sentinel, looked_back
 from napari_ctc.learn.training import train
+from napari_ctc.learn.weights import WEIGHTINGS, class_weights, score_shifts
 from napari_ctc.score.metrics import score
 from napari_ctc.settings import TrainSettings
 

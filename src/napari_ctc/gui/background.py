@@ -20,6 +20,7 @@ from napari_ctc.gui.jobs import start
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -110,7 +111,7 @@ class Background(QWidget):
         self._progress_made = False
         self.progressed.emit(0, len(todo))
         self._classifying = start(
-            _classify(session.manifest(todo), classifier),
+            _classify(session.manifest_later(todo), classifier),
             parent=self,
             name=f"Classifying {len(todo):,} specimens",
             on_event=self._hear,
@@ -184,12 +185,12 @@ class Background(QWidget):
         indices = indices[known]
         if self._looking is not None or not len(indices):
             return False
-        manifest = self._session.manifest(indices)
+        manifest = self._session.manifest_later(indices)
         self._looked_at = rows.ids[indices]
         self._look_again.stop()
         self._began = time.monotonic()
         self._looking = start(
-            look_for_changes(manifest, rows.bytes[indices], rows.modified[indices]),
+            _look_for_changes(manifest, rows.bytes[indices], rows.modified[indices]),
             parent=self,
             name="Looking for changed files",
             on_event=self._hear_changes,
@@ -218,11 +219,19 @@ class Background(QWidget):
 # ------------------------------------------------------------------------------------------------ the jobs
 
 
-def _classify(manifest: Manifest, classifier: Classifier) -> Job[Predictions]:
+def _classify(manifest: Callable[[], Manifest], classifier: Classifier) -> Job[Predictions]:
     """Import torch in the worker's thread."""
     from napari_ctc.apply.inference import classify
 
-    return (yield from classify(manifest, classifier))
+    yield Event()
+    return (yield from classify(manifest(), classifier))
+
+
+def _look_for_changes(
+    manifest: Callable[[], Manifest], sizes: NDArray[np.int64], modified: NDArray[np.object_]
+) -> Job[None]:
+    yield Event()
+    return (yield from look_for_changes(manifest(), sizes, modified))
 
 
 def look_for_changes(manifest: Manifest, sizes: NDArray[np.int64], modified: NDArray[np.object_]) -> Job[None]:

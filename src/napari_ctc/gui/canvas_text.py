@@ -1,9 +1,16 @@
-"""The class of the current specimen, written on the canvas; the overlay is napari's, and is given back."""
+"""The class of the current specimen, written on the canvas; the overlay is napari's, and is given back.
+
+A letter that the canvas draws for the first time takes it some 6 ms, and so do the parts of the overlay: so a text
+with new letters grows by a few of them at a time.
+"""
 
 from __future__ import annotations
 
 import weakref
+from collections.abc import Set
 from typing import TYPE_CHECKING, Any
+
+from qtpy.QtCore import QTimer
 
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 from napari_ctc.gui.speakers import is_instant
@@ -14,6 +21,8 @@ if TYPE_CHECKING:
     from napari_ctc.gui.session import Session
 
 _LOOK = ("text", "visible", "position", "font_size")
+_LETTERS = 4  # new ones at a time
+_STEP_MS = 30
 
 
 class CanvasText:
@@ -31,13 +40,32 @@ class CanvasText:
         self._before: dict[str, Any] = {name: getattr(overlay, name) for name in _LOOK}
         overlay.position = "top_left"
         overlay.font_size = 14
+        self._drawn = set(" \n")
+        self._next = QTimer()
+        self._next.setSingleShot(True)
+        self._next.setInterval(_STEP_MS)
+        self._next.timeout.connect(self._go_on)
 
     def show(self) -> None:
         """Write what is known now."""
+        text = caption(self._session, self._session.current)
+        begun = beginning(text, self._drawn, 0)
+        self._write(begun)
+        if begun != text:
+            self._next.start()
+
+    def _go_on(self) -> None:
+        text = caption(self._session, self._session.current)
+        begun = beginning(text, self._drawn, _LETTERS)
+        self._drawn |= set(begun)
+        self._write(begun)
+        if begun != text:
+            self._next.start()
+
+    def _write(self, text: str) -> None:
         overlay = self._overlay()
         if overlay is None:
             return
-        text = caption(self._session, self._session.current)
         if overlay.text != text:
             overlay.text = text
         if overlay.visible != bool(text):
@@ -45,10 +73,22 @@ class CanvasText:
 
     def give_back(self) -> None:
         """Leave the overlay as it was found."""
+        self._next.stop()
         overlay = self._overlay()
         if overlay is not None:
             for name, value in self._before.items():
                 setattr(overlay, name, value)
+
+
+def beginning(text: str, drawn: Set[str], most: int) -> str:
+    """Give as much of a text as has at most so many letters that were not drawn yet."""
+    new: set[str] = set()
+    for place, letter in enumerate(text):
+        if letter not in drawn:
+            new.add(letter)
+        if len(new) > most:
+            return text[:place]
+    return text
 
 
 def caption(session: Session, index: int) -> str:

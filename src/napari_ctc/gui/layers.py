@@ -8,8 +8,7 @@ from __future__ import annotations
 import os
 import re
 import weakref
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -66,8 +65,6 @@ def read_layers(path: Paths) -> list[LayerData]:
     ------
     SpecimenError, ManifestError
     """
-    if _handed:
-        return _handed.pop()
     return layers_of(open_stack(path, preferred_layout(), preferred_names()))
 
 
@@ -81,19 +78,6 @@ def open_stack(path: Paths, layout: Layout, names: Sequence[str] | None) -> Spec
     if not isinstance(path, (str, os.PathLike)) and len(path) == 1:
         path = path[0]
     return SpecimenStack(Manifest.open(path, layout), names)
-
-
-_handed: list[list[LayerData]] = []
-
-
-@contextmanager
-def hand_over(layers: list[LayerData]) -> Iterator[None]:
-    """Let the reader give these layers, whose stack was opened in a thread, instead of opening anything itself."""
-    _handed.append(layers)
-    try:
-        yield
-    finally:
-        _handed[:] = [one for one in _handed if one is not layers]
 
 
 def _is_table(path: str | os.PathLike[str]) -> bool:
@@ -304,7 +288,7 @@ def sample_specimen() -> list[LayerData]:
 
 def sample_folder() -> list[LayerData]:
     """Draw a folder of 300 specimens once, and open it, for File > Open Sample."""
-    return _handed.pop() if _handed else layers_of(drawn_stack())
+    return layers_of(drawn_stack())
 
 
 def drawn_stack() -> SpecimenStack:

@@ -6,6 +6,7 @@ What is measured is in `review.features` and `review.embedding`.
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -14,6 +15,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_ctc.events import Event, Measured
 from napari_ctc.gui.feature_table import FeatureTable
+from napari_ctc.gui.giving_way import Hands, giving_way
 from napari_ctc.gui.jobs import start
 from napari_ctc.review.embedding import embed
 from napari_ctc.review.features import feature_count, measure
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from napari_ctc.data.manifest import Manifest
     from napari_ctc.events import Job
     from napari_ctc.gui.session import Session
+    from napari_ctc.learn.classifier import Classifier
 
 MOST = 100_000  # specimens, whose 254 numbers each are 100 MB
 _FIRST_SHOW_MS = 500  # specimens come on the screen before they are measured
@@ -39,6 +42,8 @@ class Measuring(QWidget):
     session : Session
     parent : QWidget
         When it goes, so does the work.
+    hands : Hands, optional
+        Of the person who must not be held up by this.
 
     Attributes
     ----------
@@ -49,10 +54,10 @@ class Measuring(QWidget):
     progressed = Signal()
     held: Callable[[], bool] = staticmethod(lambda: False)
 
-    def __init__(self, session: Session, parent: QWidget) -> None:
+    def __init__(self, session: Session, parent: QWidget, hands: Hands | None = None) -> None:
         super().__init__(parent)
         self.hide()
-        self._session = session
+        self._session, self._hands = session, hands or Hands()
         self._job = None
         self._fixed, self._network = FeatureTable(), FeatureTable("none")
         self._unfit = ""  # the network whose features cannot be had
@@ -107,17 +112,17 @@ class Measuring(QWidget):
         if by_network and len(left_of_network) and self.held():
             self._soon.start()
         elif by_network and len(left_of_network):
-            manifest = self._session.manifest(fitting[left_of_network])
-            self._start(embed(manifest, classifier), self._network)
+            manifest = self._session.manifest_later(fitting[left_of_network])
+            self._start(_embed(manifest, classifier), self._network)
         elif not by_network and len(left):
-            manifest = self._session.manifest(fitting[left])
+            manifest = self._session.manifest_later(fitting[left])
             self._start(_measure(manifest, self._fixed), self._fixed)
         self.progressed.emit()
 
     def _start(self, job: object, table: FeatureTable) -> None:
         self._filling = table
         self._job = start(
-            job,
+            giving_way(job, self._hands),
             parent=self,
             name="Measuring specimens",
             on_event=self._hear,
@@ -150,6 +155,15 @@ class Measuring(QWidget):
             self._job.stop()
 
 
-def _measure(manifest: Manifest, table: FeatureTable) -> Job[NDArray[np.float32]]:
-    table.make_room(feature_count(manifest.layout.channels))
-    return (yield from measure(manifest))
+def _embed(manifest: Callable[[], Manifest], classifier: Classifier) -> Job[NDArray[np.float32]]:
+    yield Event()
+    return (yield from embed(manifest(), classifier))
+
+
+def _measure(manifest: Callable[[], Manifest], table: FeatureTable) -> Job[NDArray[np.float32]]:
+    yield Event()
+    import_module("sklearn.linear_model")  # which takes a second the first time, and is wanted at the first label
+    yield Event()
+    specimens = manifest()
+    table.make_room(feature_count(specimens.layout.channels))
+    return (yield from measure(specimens))

@@ -73,7 +73,7 @@ class OpenBooks(Turns):
         return next(iter(self._books.values()), None)
 
     def _follow_specimens(self) -> None:
-        self.do(self._reconcile)
+        self.do_soon(self._reconcile)
 
     def _reconcile(self) -> None:
         """Open the tables that the open specimens belong to, and close others."""

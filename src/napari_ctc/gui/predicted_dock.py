@@ -72,7 +72,7 @@ class PredictedDock(PredictedParts):
     def _specimens_changed(self) -> None:
         self._pages.setCurrentIndex(1 if len(self.session) else 0)
         self.model.reload()
-        self.filters.offer_sources(self.session.rows.source)
+        self.filters.offer_sources(self.session.sources)
         self._classes_changed()
         self._current_changed(self.session.current)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import Signal
@@ -19,9 +18,6 @@ from napari_ctc.gui.predicted_filter import (
     Filter,
 )
 from napari_ctc.gui.predicted_order import natural_ranks
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 class FilterBoxes(QWidget):
@@ -81,9 +77,9 @@ class FilterBoxes(QWidget):
         _fill(self.label, [("any label", ANY), *labels, *kinds])
         self.changed.emit()
 
-    def offer_sources(self, sources: NDArray[np.object_]) -> None:
-        """Offer these sources, one of each specimen; the box is there only if one of them is known."""
-        names = np.array(list(dict.fromkeys(sources)), dtype=object)
+    def offer_sources(self, sources: Sequence[str]) -> None:
+        """Offer these sources, each once; the box is there only if one of them is known."""
+        names = np.array(sources, dtype=object)
         named = names[names != ""]
         named = named[np.argsort(natural_ranks(named), kind="stable")]
         none = [("(no source)", "source:")] if len(named) < len(names) else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from operator import ne
+from operator import eq, lt, ne
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -108,6 +108,8 @@ def unlikeness(features: NDArray[np.floating], anchor: int) -> NDArray[np.float6
 def natural_ranks(names: NDArray[np.object_]) -> NDArray[np.float64]:
     """Rank names so that "2" comes before "10"; NaN for blanks."""
     texts = [name.casefold() for name in names.tolist()]
+    if _in_order(texts):  # as a folder is listed: the rest takes 0.1 s for 100,000
+        return np.arange(len(texts), dtype=float)
     once = list(dict.fromkeys(texts))
     if len(once) < len(texts):
         padded = dict(zip(once, _padded(once), strict=True))
@@ -120,6 +122,18 @@ def natural_ranks(names: NDArray[np.object_]) -> NDArray[np.float64]:
     ranks[order] = np.cumsum([False, *map(ne, ordered[1:], ordered)][: len(texts)])
     ranks[[not text for text in texts]] = np.nan
     return ranks
+
+
+def _in_order(texts: list[str]) -> bool:
+    """Tell whether names rise already, each above the one before."""
+    kinds = "\n".join(texts).translate(_AS_ZERO).split("\n")
+    alike = list(map(eq, kinds, kinds[1:]))  # with the one before: then letters tell the order
+    others = [place for place, same in enumerate(alike) if not same]
+    if len(kinds) != len(texts) or not all(texts[:1]) or len(others) > _KINDS:
+        return False
+    if not all(above or not same for above, same in zip(map(lt, texts, texts[1:]), alike, strict=True)):
+        return False
+    return all(_DIGITS.sub(_pad, texts[one]) < _DIGITS.sub(_pad, texts[one + 1]) for one in others)
 
 
 def _padded(texts: list[str]) -> list[str]:

@@ -23,6 +23,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ctc.gui.exported import predictions_of
+from napari_ctc.gui.giving_way import Hands
 from napari_ctc.gui.labelling import Labelling
 from napari_ctc.gui.opening import OpenButtons
 from napari_ctc.gui.predicted_details import Details
@@ -110,7 +111,7 @@ class PredictedParts(QWidget):
         layout.setSpacing(3)
         self.strip = ClassStrip(self._viewer, self.session, self.labelling, page)
         layout.addWidget(self.strip)
-        self.queue = QueueRow(self.session, self.labelling, page)
+        self.queue = QueueRow(self.session, self.labelling, page, self._watched_hands())
         self.model.features_of = self.queue.measuring.features_of
         self.queue.measuring.progressed.connect(self.views.refresh)
         layout.addWidget(self.queue)
@@ -118,6 +119,15 @@ class PredictedParts(QWidget):
         layout.addLayout(self._build_views_row(page))
         layout.addWidget(split, 1)
         return page
+
+    def _watched_hands(self) -> Hands:
+        """Note whenever a person scrolls, sorts, filters, labels or looks at another specimen."""
+        hands = Hands()
+        signals = [view.verticalScrollBar().valueChanged for view in (self.table, self.gallery)]
+        for signal in (*signals, self.model.rearranged, self.labelling.asked):
+            signal.connect(hands.moved)
+        self.session.current_changed.connect(hands.moved)
+        return hands
 
     def _build_filters(self, page: QWidget) -> QHBoxLayout:
         self.filters = FilterBoxes(page)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from napari_ctc.gui.giving_way import Hands
     from napari_ctc.gui.labelling import Labelling
     from napari_ctc.gui.session import Session
 
@@ -44,15 +45,19 @@ class QueueRow(QWidget):
     session : Session
     labelling : Labelling
     parent : QWidget
+    hands : Hands, optional
+        Of the person that measuring gives way to.
     """
 
     came = Signal()  # what the queue brings next, or that there is nothing
 
-    def __init__(self, session: Session, labelling: Labelling, parent: QWidget) -> None:
+    def __init__(
+        self, session: Session, labelling: Labelling, parent: QWidget, hands: Hands | None = None
+    ) -> None:
         super().__init__(parent)
         self.setObjectName("queue")
         self._session, self._labelling = session, labelling
-        self.measuring = Measuring(session, self)
+        self.measuring = Measuring(session, self, hands)
         self._skipped: set[str] = set()
         self._shown_id = NOT_KNOWN  # the specimen that the queue brought
         self.instant = Instant(session, self.measuring, self)

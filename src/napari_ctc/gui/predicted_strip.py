@@ -133,8 +133,11 @@ class ClassStrip(QWidget):
 
     def _sources(self) -> dict[str, set[str]]:
         """Give the sources of the specimens labelled of each class, an empty word where one is not known."""
-        rows, classes = self._session.rows, self._session.classes
-        return {name: set(rows.source[rows.label == code].tolist()) for code, name in enumerate(classes)}
+        session, found = self._session, {}
+        for code, name in enumerate(session.classes):
+            of = session.source_codes[session.rows.label == code]
+            found[name] = {session.sources[one] for one in np.flatnonzero(np.bincount(of))}
+        return found
 
     def _tell(self, sentence: str) -> None:
         self._told = sentence

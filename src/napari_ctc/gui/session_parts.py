@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from napari_ctc.data.manifest import COLUMNS
+from napari_ctc.data.manifest import COLUMNS, Manifest
+from napari_ctc.data.specimens import Layout
 from napari_ctc.gui.rows import NOT_KNOWN
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_ctc.data.manifest import Manifest
     from napari_ctc.data.stacks import SpecimenStack
 
 
@@ -66,6 +67,40 @@ def joined_table(
         order.append(rows)
     joined = pd.concat(tables, ignore_index=True).astype("str")
     return joined.iloc[np.argsort(np.concatenate(order))].reset_index(drop=True)
+
+
+def joined_manifest(
+    manifests: Sequence[Manifest],
+    owner: NDArray[np.integer],
+    places: NDArray[np.integer],
+    labels: NDArray[np.object_],
+    codes: NDArray[np.int16],
+    authors: NDArray[np.object_],
+    notes: tuple[str, ...],
+) -> Manifest:
+    """Take rows of manifests as one manifest, with the labels that they have now.
+
+    Parameters
+    ----------
+    owner, places : (n,) integers
+        As of `joined_table`.
+    labels : array of text
+        The class names, and last the word for none.
+    codes : (n,) int16
+        Places in `labels`.
+    authors : (n,) texts
+        Who gave the labels.
+    notes : tuple of str
+    """
+    used = [manifests[place] for place in dict.fromkeys(owner.tolist())]
+    if not used:
+        return Manifest(pd.DataFrame({name: [] for name in COLUMNS}, dtype="str"), Path.cwd())
+    table = joined_table(manifests, owner, places)
+    table = table.assign(label=labels[codes], by=authors).astype("str")
+    layout = used[0].layout
+    if len({one.layout.axis for one in used}) > 1:
+        layout = Layout(layout.channels, "auto")
+    return Manifest(table, used[0].root, layout, notes, used[0].file if len(used) == 1 else None)
 
 
 class Specimens(Sequence[tuple["SpecimenStack", int]]):

@@ -6,6 +6,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
+from psygnal import Signal
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -14,9 +15,34 @@ if TYPE_CHECKING:
     from napari_ctc.data.stacks import SpecimenStack
 
 
-arriving: weakref.WeakSet[SpecimenStack] = weakref.WeakSet()
-"""Stacks whose layers are still being added: they count as open with the last of these, so that no work that
-begins with open specimens (measuring, counting, labels) holds up the first picture."""
+class Arrivals:
+    """Stacks whose layers are still being added, and not drawn yet.
+
+    They count as open from then on, so that no work that begins with open specimens (measuring, counting, labels)
+    holds up the first picture.
+    """
+
+    ended = Signal()
+
+    def __init__(self) -> None:
+        self._stacks: weakref.WeakSet[SpecimenStack] = weakref.WeakSet()
+
+    def __contains__(self, stack: SpecimenStack) -> bool:
+        """Tell whether a stack is still arriving."""
+        return stack in self._stacks
+
+    def begin(self, stack: SpecimenStack) -> None:
+        """Let a stack not count as open for now."""
+        self._stacks.add(stack)
+
+    def end(self, stack: SpecimenStack) -> None:
+        """Let a stack count as open from now on."""
+        if stack in self._stacks:
+            self._stacks.discard(stack)
+            self.ended.emit()
+
+
+arrivals = Arrivals()
 
 
 class Stage:
@@ -39,7 +65,7 @@ class Stage:
         if viewer is None:
             return []
         return [
-            layer for layer in viewer.layers if (stack := stack_of(layer)) is not None and stack not in arriving
+            layer for layer in viewer.layers if (stack := stack_of(layer)) is not None and stack not in arrivals
         ]
 
     @property

@@ -17,7 +17,7 @@ from napari_ctc.errors import ClassifierError, CTCError, SettingsError, StoppedE
 from napari_ctc.events import Event, Job, Planned, Said
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from napari_ctc.apply.crossval_result import CrossValidation
     from napari_ctc.learn.classifier import Classifier
@@ -33,21 +33,21 @@ class Source:
 
     Parameters
     ----------
-    manifest : Manifest, optional
-        The labelled specimens, where they are known.
+    open_ones : callable, optional
+        Gives the manifest of the labelled specimens that are open here, in the thread of the job.
     path : Path, optional
         A manifest file, or a folder whose subfolders are the classes.
     channel_names : tuple of str, optional
     """
 
-    manifest: Manifest | None = None
+    open_ones: Callable[[], Manifest] | None = None
     path: Path | None = None
     channel_names: tuple[str, ...] | None = None
 
     def open(self, settings: TrainSettings) -> Manifest:
         """Return the manifest, read from the path if there is one."""
-        if self.manifest is not None:
-            return self.manifest
+        if self.open_ones is not None:
+            return self.open_ones()
         if self.path is None:
             raise SettingsError(
                 "There is nothing to train on. Open specimens and label some, or choose a manifest or a folder."

@@ -6,6 +6,7 @@ Shows before a run what it would do, by a survey that reads no pixel; the run it
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,8 +33,11 @@ from napari_ctc.gui.train_parts import FILES, ClassTable, SourceBox, wrapped
 from napari_ctc.settings import TrainSettings
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from qtpy.QtGui import QShowEvent
 
+    from napari_ctc.data.manifest import Manifest
     from napari_ctc.events import EpochDone, Event, Planned
     from napari_ctc.gui.session import Session
     from napari_ctc.learn.classifier import Classifier
@@ -89,9 +93,7 @@ class TrainSetup(QWidget):
             return jobs.Source(path=self.source.path, channel_names=preferred_names())
         if not len(self.session):
             return jobs.Source()
-        labelled = self.session.labelled()
-        # The table that labels are kept in, and so the journal that knows how they came about.
-        labelled = replace(labelled, file=labels_place(labelled))
+        labelled = partial(_with_journal, self.session.labelled_later())
         return jobs.Source(labelled, channel_names=self.session.locate(0)[0].channel_names)
 
     def start(self) -> Classifier | None:
@@ -283,6 +285,12 @@ class TrainSetup(QWidget):
         if chosen:
             self.out.setText(chosen)
             self.out.setModified(True)
+
+
+def _with_journal(labelled: Callable[[], Manifest]) -> Manifest:
+    """Name the table that labels are kept in, and so the journal that knows how they came about."""
+    found = labelled()
+    return replace(found, file=labels_place(found))
 
 
 def _row(words: str, *parts: QWidget) -> QHBoxLayout:

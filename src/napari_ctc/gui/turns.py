@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from napari.utils.notifications import notification_manager, show_warning
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
 from napari_ctc.errors import CTCError
@@ -28,6 +28,7 @@ class Turns(QWidget):
     parent : QWidget
     """
 
+    asked = Signal()  # a person asks for something
     told = Signal(str)  # a sentence for the person; empty when the last one no longer holds
     _answered = Signal(object, object, object)  # what to do then, a result, what went wrong
 
@@ -37,12 +38,21 @@ class Turns(QWidget):
         self._asked: deque[Callable[[], object]] = deque()
         self._writing = self._left = False
         self._last_problem = ""
+        self._soon = QTimer(self)
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._go_on)
         self._answered.connect(self._answer)
 
     def do(self, act: Callable[[], object]) -> None:
         """Do what a person asks for, once all that was asked for before has been done and shown."""
         self._asked.append(act)
+        self.asked.emit()
         self._go_on()
+
+    def do_soon(self, act: Callable[[], object]) -> None:
+        """Do what nobody asked for once the window has drawn itself, or before what is asked for until then."""
+        self._asked.append(act)
+        self._soon.start(0)
 
     def ask(self, work: Callable[[], Any], then: Then) -> None:
         """Work something out of a journal, in its thread, then show it here; called from what `do` does."""

@@ -12,8 +12,7 @@ from napari_ctc.data.manifest import Manifest, rebase
 from napari_ctc.data.specimens import Layout
 from napari_ctc.data.splits import split
 from napari_ctc.errors import SettingsError
-from napari_ctc.learn.devices import choose_device
-from napari_ctc.learn.networks import NETWORKS
+from napari_ctc.learn.devices import check_device
 from napari_ctc.score.calibration import read_proportions
 from napari_ctc.settings import TrainSettings
 
@@ -59,7 +58,7 @@ def deal_out(manifest: Manifest, settings: TrainSettings, validation: Manifest |
     """
     _check_network(settings)
     _check_augmentation(settings)
-    choose_device(settings.device)
+    check_device(settings.device)
     manifest = with_layout(manifest, settings)
     marks = manifest.table["split"].to_numpy()
     labelled = manifest.labelled()
@@ -107,13 +106,17 @@ def with_layout(manifest: Manifest, settings: TrainSettings) -> Manifest:
 
 
 def _check_network(settings: TrainSettings) -> None:
+    if not settings.size:
+        return
+    from napari_ctc.learn.networks import NETWORKS  # and torch with it
+
     network = NETWORKS[settings.network]
-    if network.fixed_size and settings.size not in (0, network.fixed_size):
+    if network.fixed_size and settings.size != network.fixed_size:
         raise SettingsError(
             f"The network '{settings.network}' takes specimens of {network.fixed_size} pixels only, not "
             f"{settings.size}. Set the size to {network.fixed_size} or 0, or choose the network 'compact'."
         )
-    if 0 < settings.size < network.smallest:
+    if settings.size < network.smallest:
         raise SettingsError(
             f"The network '{settings.network}' needs specimens of at least {network.smallest} pixels; the size "
             f"is set to {settings.size}. Set it to {network.smallest} or more, or to 0 to have it chosen."

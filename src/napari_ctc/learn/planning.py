@@ -1,25 +1,16 @@
-"""What a training run will do, known before a pixel is read: its counts and weights, sizes and steps."""
+"""What a training run will do, known before a pixel is read: its counts and weights.
+
+No torch, which takes a second or two to import: a window shows this while a person labels. Sizes and steps are in
+`schedule`.
+"""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-
-import numpy as np
-from numpy.typing import NDArray
 
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.events import Planned
 from napari_ctc.learn.deal import Deal, deal_out
-from napari_ctc.learn.devices import choose_device, name_of
-from napari_ctc.learn.losses import class_weights
-from napari_ctc.learn.networks import NETWORKS, stem_of
+from napari_ctc.learn.weights import class_weights
 from napari_ctc.settings import TrainSettings
-
-Rows = NDArray[np.int64]
-
-LARGEST_CHOSEN = 224  # pixels; larger specimens are brought down to it unless a size is set
-SHOWN = 300_000  # the most, if the epochs are not set, where the first stage sees 32 pixels: some 12 minutes
-FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
 
 
 def check_settings(
@@ -50,7 +41,7 @@ def check_settings(
 def plan(
     manifest: Manifest, settings: TrainSettings = TrainSettings(), validation: Manifest | None = None
 ) -> Planned:
-    """Say what a run would do: counts, weights, device. No file is opened.
+    """Say what a run would do: its counts and weights. No file is opened.
 
     Raises
     ------
@@ -59,9 +50,8 @@ def plan(
     return planned(deal_out(manifest, settings, validation), settings)
 
 
-def planned(deal: Deal, settings: TrainSettings) -> Planned:
-    """Make the event that tells a deal."""
-    device = choose_device(settings.device)
+def planned(deal: Deal, settings: TrainSettings, device: str = "") -> Planned:
+    """Make the event that tells a deal, and on which device it will be trained where that is known."""
     counts = deal.counts(deal.training_truth)
     return Planned(
         classes=deal.classes,
@@ -69,53 +59,5 @@ def planned(deal: Deal, settings: TrainSettings) -> Planned:
         validation=deal.counts(deal.validation_truth),
         test=deal.test,
         weights=tuple(float(weight) for weight in class_weights(counts, settings.weighting)),
-        device=name_of(device),
+        device=device,
     )
-
-
-def choose_sizes(sides: Sequence[int] | Rows, settings: TrainSettings) -> tuple[int, int]:
-    """Choose the sides of the canvas and of the network's input.
-
-    Parameters
-    ----------
-    sides : integers, pixels
-        The longer side of each training specimen.
-    settings : TrainSettings
-
-    Returns
-    -------
-    native, size : int, pixels
-        Equal where specimens need no resizing.
-    """
-    network = NETWORKS[settings.network]
-    native = int(np.ceil(np.percentile(np.asarray(sides), 95)))
-    rounded = max(-(-native // 8) * 8, network.smallest if network.fixed_size is None else 24)
-    size = network.fixed_size or settings.size or min(rounded, LARGEST_CHOSEN)
-    return (size if size == rounded else native), size
-
-
-def choose_steps(specimens: int, size: int, settings: TrainSettings) -> tuple[int, int]:
-    """Choose how many steps an epoch has and how many epochs there are.
-
-    Parameters
-    ----------
-    specimens : int
-    size : int, pixels
-        Side of the network's input: what costs more is shown less often.
-    settings : TrainSettings
-
-    Returns
-    -------
-    steps, epochs : int
-
-    Notes
-    -----
-    Long schedules pay, but nobody waits all day: whatever the number and the size, a training is to end within a
-    quarter of an hour on two cores, until the fewest epochs of a very large set take longer. The cost follows the
-    area that the network's first stage sees: docs/benchmarks.md has the rates.
-    """
-    batch = settings.batch_size or min(32, max(4, specimens // 8))
-    steps = -(-specimens // min(batch, specimens))
-    side = size / stem_of(size)[1]
-    shown = SHOWN * min((32 / side) ** 2, 1)
-    return steps, settings.epochs or int(np.clip(round(shown / specimens), FEWEST_EPOCHS, MOST_EPOCHS))

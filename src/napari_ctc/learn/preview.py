@@ -14,7 +14,7 @@ from napari_ctc.events import Event, Job
 from napari_ctc.learn.augment import draw_changes, moved
 from napari_ctc.learn.batches import Moments
 from napari_ctc.learn.canvas import Canvas, Form
-from napari_ctc.learn.planning import choose_sizes
+from napari_ctc.learn.schedule import choose_sizes
 from napari_ctc.settings import TrainSettings
 
 VARIANTS = 8

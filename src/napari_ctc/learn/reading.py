@@ -20,7 +20,7 @@ from napari_ctc.events import Event, Job, Said, Skipped, StepDone
 from napari_ctc.learn.batches import Moments, Pool, ahead
 from napari_ctc.learn.canvas import Canvas, Form
 from napari_ctc.learn.deal import Deal
-from napari_ctc.learn.planning import choose_sizes
+from napari_ctc.learn.schedule import choose_sizes
 from napari_ctc.settings import TrainSettings
 
 Rows = NDArray[np.int64]

@@ -22,13 +22,14 @@ from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import adopt
 from napari_ctc.learn.deal import Deal
 from napari_ctc.learn.devices import choose_device, name_of
-from napari_ctc.learn.losses import WEIGHTINGS, class_weights, guessing, loss_prior, score_shifts
+from napari_ctc.learn.losses import guessing
 from napari_ctc.learn.networks import NETWORKS
-from napari_ctc.learn.planning import choose_steps
 from napari_ctc.learn.reading import Data
+from napari_ctc.learn.schedule import choose_steps
 from napari_ctc.learn.sentinel import Sentinel
 from napari_ctc.learn.trials import fastest, told
 from napari_ctc.learn.ways import Way, in_memory_format, scores_of
+from napari_ctc.learn.weights import WEIGHTINGS, class_weights, loss_prior, score_shifts
 from napari_ctc.score.calibration import read_proportions
 from napari_ctc.settings import TrainSettings
 

@@ -22,6 +22,7 @@ from napari_ctc.learn.checkpoints import Keeper, State, read_state, restore
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import check_fit, following
 from napari_ctc.learn.deal import deal_out, with_layout
+from napari_ctc.learn.devices import choose_device, name_of
 from napari_ctc.learn.epochs import TOO_EARLY, fit
 from napari_ctc.learn.losses import weighted_cross_entropy
 from napari_ctc.learn.planning import check_settings, plan, planned
@@ -105,7 +106,7 @@ def train(
         if not resume and keeper.path is not None and keeper.path.exists():
             yield Said(text=UNFINISHED.format(keeper.path.name), warning=True)
         yield from (Said(text=note, warning=True) for note in deal.notes)
-        yield planned(deal, settings)
+        yield planned(deal, settings, name_of(choose_device(settings.device)))
         data = yield from read_data(deal, settings, names, start.canvas if start else None)
         structure = unfinished.structure_of(settings.network) if unfinished else 0
         run = Run.begin(deal, data, settings, names, loss, start, structure)
