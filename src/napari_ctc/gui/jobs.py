@@ -23,6 +23,7 @@ from qtpy.QtWidgets import QDockWidget, QWidget
 
 from napari_ctc.errors import CTCError, JobError, Stopped
 from napari_ctc.events import EpochDone, Event, StepDone
+from napari_ctc.gui.pace import Pace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from napari_ctc.events import Job
 
 _JOBS_AT_ONCE = 8  # a short one, as of thumbnails, does not wait for the end of a training
-_SECONDS_BETWEEN_SIGHTS = 1.0  # of how far a job is: each draws the whole window, 0.1 core-seconds by software
 _HOW_FAR = (StepDone, EpochDone)
 _SECONDS_BETWEEN_REPAINTS = 1.0  # of the activity area, which takes the window more time than a dock's own bar
 
@@ -57,9 +57,9 @@ def start(
     name : str
         What the job is called in napari's activity area and in its question before closing.
     on_event, on_result, on_error, on_finished : bound methods of `parent` or of another QWidget
-        Called in the window's thread: with each event in order (of steps within a second only the last, and
-        epochs up to a second late), with the result, with the exception, and last, whatever happened, with
-        nothing. A stopped job has a result, too, unless it had nothing to give.
+        Called in the window's thread: with each event in order (of steps that follow closely only the last, and
+        epochs some seconds late where the window takes long to be drawn), with the result, with the exception,
+        and last, whatever happened, with nothing. A stopped job has a result, too, unless it had nothing to give.
     quiet : bool
         Whether the job goes without a bar in napari's activity area, as one should that runs every few seconds,
         or whose dock has a bar. A wheel turns in that area meanwhile, and each of its 29 pictures a second has
@@ -99,10 +99,12 @@ class RunningJob(QObject):
     def __init__(self, job: Job[Any], parent: QWidget, name: str, quiet: bool = False) -> None:
         super().__init__(parent)
         self.running = True
+        self._pace = Pace(self)
         self.worker = create_worker(
             _Named(_pump, name),
             job,
             _Stop(),
+            self._pace,
             _start_thread=False,
             _worker_class=JobWorker,
             _ignore_errors=True,  # else superqt raises them again, inside a Qt slot
@@ -125,6 +127,7 @@ class RunningJob(QObject):
 
     def listen(self) -> None:
         """Follow the worker; called once, after the dock's own slots are connected, so that those go first."""
+        self.worker.yielded.connect(self._pace.told)
         self.worker.errored.connect(self._show_error)
         self.worker.finished.connect(self._end)
         if self._progress is not None:
@@ -164,9 +167,9 @@ class RunningJob(QObject):
 class JobWorker(GeneratorWorker):
     """A worker that ends its generator in its own thread, and loses no error."""
 
-    def __init__(self, func: Callable[..., Any], job: Job[Any], stop: _Stop) -> None:
+    def __init__(self, func: Callable[..., Any], job: Job[Any], stop: _Stop, pace: Pace) -> None:
         self.stop_request = stop
-        super().__init__(func, job, stop)
+        super().__init__(func, job, stop, pace)
 
     def quit(self) -> None:
         """Stop the job with what it has, instead of abandoning it: napari calls this when the window closes."""
@@ -200,10 +203,10 @@ def close_with_dock(widget: QWidget, event: QEvent) -> None:
         widget.deleteLater()
 
 
-def _pump(job: Job[Any], stop: _Stop) -> Generator[Event, None, Any]:
+def _pump(job: Job[Any], stop: _Stop, pace: Pace) -> Generator[Event, None, Any]:
     """Hand on the events of a job, throw `Stopped` into it once when asked to, and return its result.
 
-    Those that only say how far it is wait for each other, so that the window is drawn once for all of a second.
+    Those that only say how far it is wait for each other, so that the window is drawn once for all of them.
     """
     waiting: list[Event] = []
     sent = 0.0
@@ -214,7 +217,7 @@ def _pump(job: Job[Any], stop: _Stop) -> Generator[Event, None, Any]:
                 waiting.pop()  # the old one says nothing any more
             waiting.append(event)
             now = time.monotonic()
-            if now - sent > _SECONDS_BETWEEN_SIGHTS or not isinstance(event, _HOW_FAR):
+            if now - sent > pace.seconds or not isinstance(event, _HOW_FAR):
                 yield from waiting
                 waiting.clear()
                 sent = now
