@@ -174,7 +174,7 @@ def stages(
 
     def scale() -> None:
         with torch.inference_mode():
-            classifier.canvas.to_input(forward.on_canvas(bulk.images), forward.device)
+            classifier.canvas.to_input(forward.on_canvas(bulk.images), forward.device, dtype=forward.way.dtype)
 
     before = torch.get_num_threads()
     works = {

@@ -170,7 +170,7 @@ class FoldDone(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class Classified(Event):
-    """A batch of specimens now has predictions.
+    """Some specimens now have predictions.
 
     Parameters
     ----------

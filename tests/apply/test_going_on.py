@@ -70,12 +70,13 @@ def stopped_after(job, rows):
 KILLED = """
 import sys
 from pathlib import Path
-from napari_ctc.apply import forward
+from napari_ctc.apply import forward, inference
 from napari_ctc.apply.inference import classify
 from napari_ctc.events import Classified, run
 from napari_ctc.learn.loading import load_classifier
 
 forward.PIXELS_IN_CHUNK = 0
+inference.TOGETHER = 0.0
 classifier = load_classifier(sys.argv[1])
 job = classify(sys.argv[2], classifier, sys.argv[3], batch_size=4, precision="float32", device="cpu")
 for event in job:

@@ -3,9 +3,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
+from napari_ctc.apply import inference
 from napari_ctc.apply.inference import classify
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions
@@ -32,6 +34,18 @@ def stopped_after(job, batches: int):
                 event = next(job)
     except StopIteration as end:
         return end.value
+
+
+def test_batches_become_rows_together_but_the_first_at_once(drawn_manifest, tiny_classifier, monkeypatch):
+    monkeypatch.setattr(inference, "TOGETHER", 600.0)
+    events = []
+    together = run(classify(drawn_manifest, tiny_classifier, precision="float32", batch_size=4), events.append)
+    told = [event for event in events if isinstance(event, Classified)]
+    assert [len(event.rows) for event in told] == [4, 56]
+    assert [row for event in told for row in event.indices] == list(range(60))
+    monkeypatch.setattr(inference, "TOGETHER", 0.0)
+    alone = run(classify(drawn_manifest, tiny_classifier, precision="float32", batch_size=4))
+    pd.testing.assert_frame_equal(together.table, alone.table)
 
 
 def test_rows_come_in_the_order_of_the_input(drawn_manifest, tiny_classifier):

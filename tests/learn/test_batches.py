@@ -50,6 +50,15 @@ def test_every_dtype_is_scaled_alike(dtype):
     assert result.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize("size", [24, 16])
+def test_what_a_network_takes_is_float32_rounded_last(size):
+    values = np.random.default_rng(0).integers(0, 256, (300, 24, 24, 3)).astype("u1")  # more than fit the cache
+    canvas = Canvas(24, size, (40.0, 50.0, 60.0), (20.0, 30.0, 5.0))
+    low = canvas.to_input(values, CPU, dtype=torch.bfloat16)
+    assert torch.equal(low, canvas.to_input(values, CPU).to(torch.bfloat16))
+    assert low.is_contiguous(memory_format=torch.channels_last)
+
+
 def test_small_contrast_on_a_large_offset_survives():
     values = (1e9 + np.random.default_rng(0).normal(0, 1, (1, 24, 24, 1))).astype(np.float64)
     result = Canvas(24, 24, (1e9,), (1.0,)).to_input(values, CPU)

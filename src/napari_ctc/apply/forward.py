@@ -61,8 +61,8 @@ class Forward:
         if not len(bulk.readable):
             return np.empty((0, len(self.classifier.classes)), np.float32)
         pixels = self.on_canvas(bulk.images)
-        scores = folded_scores(self.network, self.classifier.canvas.to_input(pixels, self.device), self.way)
-        return scores.cpu().numpy()
+        ready = self.classifier.canvas.to_input(pixels, self.device, dtype=self.way.dtype)
+        return folded_scores(self.network, ready, self.way).cpu().numpy()
 
     def on_canvas(self, images: Array | list[Array]) -> Array:
         """Crop or pad specimens to the canvas; (n, native, native, C)."""

@@ -7,11 +7,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
+from itertools import chain
 from pathlib import Path
+from time import monotonic
 from typing import TYPE_CHECKING
+
+import pyarrow as pa
 
 from napari_ctc.apply.chunks import ChunkSettings, batches, classified
 from napari_ctc.apply.elsewhere import classified_elsewhere
@@ -19,7 +23,7 @@ from napari_ctc.apply.executors import Place
 from napari_ctc.apply.forward import Forward, chunk_size
 from napari_ctc.apply.forward import batch_size as batch_of
 from napari_ctc.apply.memory import give_back
-from napari_ctc.apply.outputs import Compute, Found, ToFile, ToMemory
+from napari_ctc.apply.outputs import ROWS_AT_ONCE, Compute, Found, ToFile, ToMemory
 from napari_ctc.apply.record import Record, read_record
 from napari_ctc.apply.rows import rows_of
 from napari_ctc.data.manifest import Manifest
@@ -32,10 +36,13 @@ from napari_ctc.learn.trials import choose, compared, fastest, told
 from napari_ctc.learn.ways import Way
 
 if TYPE_CHECKING:
+    import pandas as pd
     import torch
 
     from napari_ctc.learn.classifier import Classifier
     from napari_ctc.settings import Decision, Device, Precision
+
+TOGETHER = 0.2  # seconds in which batches become rows together: forty rows cost nearly as much as a thousand
 
 
 def classify(
@@ -84,7 +91,8 @@ def classify(
     Yields
     ------
     Event
-        `Classified` for each batch, `Skipped` for each file that cannot be read, `Saved`.
+        `Classified` five times a second, of some batches together; `Skipped` for each file that cannot be read;
+        `Saved`.
 
     Returns
     -------
@@ -170,20 +178,44 @@ def _told(
     found: Found, output: ToMemory | ToFile, classes: tuple[str, ...], constants: dict[str, str]
 ) -> Job[None]:
     """Make rows of what is found, write them, and say so."""
-    table, done = output.manifest.table, 0
-    total = len(table)
-    for one in found:
-        if isinstance(one, Event):
-            yield dataclasses.replace(one, done=done, total=total)
-            continue
-        span, kept = one
+    table, total = output.manifest.table, len(output.manifest)
+    waiting: list[tuple[range, pa.Table]] = []
+    told = 0.0
+
+    def written() -> Classified | None:
+        """Write what waits."""
+        if not waiting:
+            return None
+        span = range(waiting[0][0].start, waiting[-1][0].stop)
+        kept = pa.concat_tables([columns for _, columns in waiting]).combine_chunks()
+        waiting.clear()
         rows = rows_of(kept, table.iloc[span.start : span.stop], classes, constants)
         output.append(rows)
-        failed = rows[["path", "error"]][rows["error"] != ""]
-        for path, reason in zip(failed["path"], failed["error"], strict=True):
-            yield Skipped(path=path, reason=reason, done=done, total=total)
-        done = span.stop
-        yield Classified(rows=rows, indices=tuple(span), done=done, total=total)
+        return Classified(rows=rows, indices=tuple(span), done=span.stop, total=total)
+
+    done = 0
+    try:
+        for one in chain(found, [Event()]):
+            if not isinstance(one, Event):
+                waiting.append(one)
+                if monotonic() - told < TOGETHER and one[0].stop - waiting[0][0].start < ROWS_AT_ONCE:
+                    continue
+            if (classified := written()) is not None:
+                told = monotonic()
+                yield from _skipped(classified.rows, done, total)
+                done = classified.done
+                yield classified
+            if isinstance(one, Event):
+                yield dataclasses.replace(one, done=done, total=total)
+    except PlaceError:  # what came before it vanished counts
+        written()
+        raise
+
+
+def _skipped(rows: pd.DataFrame, done: int, total: int) -> Iterator[Skipped]:
+    failed = rows.loc[rows["error"] != "", ["path", "error"]]
+    for path, reason in zip(failed["path"], failed["error"], strict=True):
+        yield Skipped(path=path, reason=reason, done=done, total=total)
 
 
 def _computed(manifest: Manifest, forward: Forward, settings: ChunkSettings, chunks: Iterable[range]) -> Found:
