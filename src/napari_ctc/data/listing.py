@@ -120,9 +120,9 @@ def keys_of_files(
         keys += found
         owners += [name] * len(found)
     if len(broken) == len(files):
-        more = f" So it is with all {len(files)} files." if len(files) > 1 else ""
+        more = f" So it is with all {len(files):,} files." if len(files) > 1 else ""
         raise SpecimenError(broken[0] + more)
-    notes = (f"{len(broken)} of {len(files)} files cannot be read. The first: {broken[0]}",) if broken else ()
+    notes = (f"{len(broken):,} of {len(files):,} files cannot be read. The first: {broken[0]}",) if broken else ()
     return keys, owners, notes
 
 

@@ -124,7 +124,7 @@ class Manifest:
             raise ManifestError(f"{folder} and the folders below it hold no specimen file ({kinds}).")
         keys, owners, notes = keys_of_files(files, folder, layout)
         if nameless := len(every) - len(files):
-            notes = (*notes, f"{nameless} files are left out: their names are not text. Rename them.")
+            notes = (*notes, f"{nameless:,} files are left out: their names are not text. Rename them.")
         group = [name.partition("/")[0] if "/" in name else "" for name in owners]
         manifest = cls(_table(keys, **{subfolders: group}), folder, layout, notes)
         for name in LABEL_FILES:
@@ -306,5 +306,5 @@ def _with_labels_of(manifest: Manifest, labels: Manifest, name: str) -> Manifest
         columns = columns.assign(source=manifest.table["source"])
     notes = (*manifest.notes, *labels.notes)
     if missing:
-        notes = (*notes, f"{name} names {missing} specimens that are not in the folder; they are left out.")
+        notes = (*notes, f"{name} names {missing:,} specimens that are not in the folder; they are left out.")
     return replace(manifest, table=columns.astype("str"), notes=notes, file=manifest.root / name)

@@ -59,7 +59,8 @@ def survey(manifest: Manifest) -> View:
     notes: tuple[str, ...] = ()
     if len(names) > len(chosen):
         notes = (
-            f"The size of the view comes from {len(chosen)} of {len(names)} files; larger ones are cropped in it.",
+            f"The size of the view comes from {len(chosen):,} of {len(names):,} files; "
+            "larger ones are cropped in it.",
         )
     if len(sides) > 1:
         smallest = min(sides, key=lambda side: side[0] * side[1])
@@ -73,7 +74,7 @@ def survey(manifest: Manifest) -> View:
 
 def refusal(problems: Sequence[CTCError]) -> SpecimenError:
     """Say the first of the problems, and whether it is so with others."""
-    more = f" So it is with all {len(problems)} that were tried." if len(problems) > 1 else ""
+    more = f" So it is with all {len(problems):,} that were tried." if len(problems) > 1 else ""
     return SpecimenError(f"{problems[0]}{more}")
 
 

@@ -28,6 +28,7 @@ SPLITS = {
     "test": "test",
 }
 
+_FIRST_LINE = re.compile(r"\S[^\r\n]*")  # that holds anything
 _ODD = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")  # an empty part of a path, "." or ".."
 
 
@@ -87,8 +88,8 @@ def text_of(path: Path, content: bytes) -> str:
 
 def delimiter_of(text: str) -> str:
     """Tell what separates the cells, by the first line that holds anything."""
-    first = re.split(r"[\r\n]", text.strip(), maxsplit=1)[0]
-    return max(",;\t", key=first.count)
+    first = _FIRST_LINE.search(text)
+    return max(",;\t", key=first[0].count) if first else ","
 
 
 def rows_of(path: Path, text: str) -> tuple[list[tuple[int, list[str]]], list[str] | None]:

@@ -6,6 +6,8 @@ as long. Knows no Qt.
 
 from __future__ import annotations
 
+import gc
+from importlib import import_module
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,20 @@ REST = 0.7  # seconds without anything done before work goes on
 PATIENCE = 5.0  # seconds after which it takes a turn in any case
 _LOOK = 0.02  # seconds between two looks
 _SIGN = 0.2  # seconds after which a waiting job yields, to hear of a stop
+
+
+def import_quietly(module: str) -> None:
+    """Import a large module in a worker's thread without Python looking through all its objects meanwhile.
+
+    It would several times, and each time the window would stand still for 0.2 s.
+    """
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        import_module(module)
+    finally:
+        if collecting:
+            gc.enable()
 
 
 class Hands:

@@ -9,7 +9,6 @@ from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
 from hashlib import blake2b
-from importlib import import_module
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
+from napari_ctc.gui.giving_way import import_quietly
 from napari_ctc.gui.rows import NOT_KNOWN
 from napari_ctc.gui.speakers import HeadWords, InstantHead
 from napari_ctc.review.loop import Learnt, learn
@@ -113,7 +113,7 @@ class Instant(QWidget):
             return
         if len(known) and not self._warm:
             self._warm = True
-            self._pool.submit(import_module, "sklearn.linear_model")  # which takes a second the first time
+            self._pool.submit(import_quietly, "sklearn.linear_model")  # which takes a second the first time
         self._first_wanted = self._number + 1
         self._session.hear(None)
 

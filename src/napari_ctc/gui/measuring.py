@@ -6,7 +6,6 @@ What is measured is in `review.features` and `review.embedding`.
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -15,7 +14,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_ctc.events import Event, Measured
 from napari_ctc.gui.feature_table import FeatureTable
-from napari_ctc.gui.giving_way import Hands, giving_way
+from napari_ctc.gui.giving_way import Hands, giving_way, import_quietly
 from napari_ctc.gui.jobs import start
 from napari_ctc.review.embedding import embed
 from napari_ctc.review.features import feature_count, measure
@@ -162,7 +161,7 @@ def _embed(manifest: Callable[[], Manifest], classifier: Classifier) -> Job[NDAr
 
 def _measure(manifest: Callable[[], Manifest], table: FeatureTable) -> Job[NDArray[np.float32]]:
     yield Event()
-    import_module("sklearn.linear_model")  # which takes a second the first time, and is wanted at the first label
+    import_quietly("sklearn.linear_model")  # which takes a second the first time, and is wanted at the first label
     yield Event()
     specimens = manifest()
     table.make_room(feature_count(specimens.layout.channels))

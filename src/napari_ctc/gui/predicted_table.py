@@ -35,6 +35,7 @@ class PredictedView(QTableView):
         self.setShowGrid(False)
         self.setAlternatingRowColors(False)
         self.setWordWrap(False)
+        self.setTextElideMode(Qt.TextElideMode.ElideMiddle)  # the end of a name is what tells it from others
         self.setTabKeyNavigation(False)
         self.setIconSize(QSize(11, 11))
         rows = self.verticalHeader()

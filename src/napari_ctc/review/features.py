@@ -31,7 +31,7 @@ BLURS = (1, 2, 4)  # pixels, standard deviations
 PER_CHANNEL = len(QUANTILES) + 4 + RINGS * ORDERS + 3 * len(BLURS) + PATTERNS
 PER_PAIR = 2
 
-FIRST, AT_ONCE = 16, 64  # specimens of the first batch and of the others: the first results come at once
+FIRST, AT_ONCE = 16, 32  # specimens of the first batch and of the others: the first results come at once
 PIXELS_AT_ONCE = 2**20  # fit into a processor's cache
 THREADS = 2
 
@@ -66,7 +66,7 @@ def measure(manifest: Manifest, known: Floats | None = None) -> Job[Floats]:
     rows = np.flatnonzero(np.isnan(values).any(axis=1))
     batches = iter([rows[:FIRST], *(rows[at : at + AT_ONCE] for at in range(FIRST, len(rows), AT_ONCE))])
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="napari-ctc measure")
-    waiting = deque((some, pool.submit(_measured, manifest, some)) for some in islice(batches, 2 * THREADS))
+    waiting = deque((some, pool.submit(_measured, manifest, some)) for some in islice(batches, THREADS + 1))
     done, total = len(values) - len(rows), len(values)
     try:
         with suppress(Stopped):
