@@ -5,7 +5,8 @@ each in a process and a real napari window of its own, with the docks open, by t
 Measures the seconds from the call to the first picture, and how late a 10 ms Qt timer comes in the window's thread
 until all is listed, and while a person scrolls, sorts, filters and labels with the keys. Then, with the docks
 closed, a slider step in turns with one through four arrays in memory in that window. The medians of some rounds,
-and the worst block of all of them. Without a screen it starts itself anew under xvfb-run.
+and the worst block of all of them. With `--growth` the same with several numbers of specimens, and the most memory
+that the process took. Without a screen it starts itself anew under xvfb-run.
 
 Goals: the first picture within 2 s; a step at most 1.3 times that of arrays in memory; no block over 200 ms.
 """
@@ -15,6 +16,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
 import statistics
 import subprocess
 import sys
@@ -38,6 +40,7 @@ CALM = 1.0  # seconds that the window has at most to come to rest; specimens are
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--specimens", type=int, default=100_000)
+    parser.add_argument("--growth", type=int, nargs="+", metavar="SPECIMENS", help="measure with each of these")
     parser.add_argument("--size", type=int, default=16, help="pixels")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--kinds", nargs="+", choices=KINDS, default=KINDS)
@@ -50,14 +53,23 @@ def main() -> None:
         in_window(arguments.case, arguments)
         return
     need_screen()
-    found = {"specimens": arguments.specimens, "size": arguments.size, "first_goal": FIRST_GOAL}
+    found = []
     with tempfile.TemporaryDirectory(prefix="napari-ctc-opening-") as place:
-        sets = write_sets(arguments.sets or Path(place), arguments.specimens, arguments.size)
-        for kind in arguments.kinds:
-            found[kind] = together([in_process(sets[kind], arguments) for _ in range(arguments.rounds)])
-            print(sentences(kind, found[kind]), flush=True)
+        for specimens in arguments.growth or [arguments.specimens]:
+            arguments.specimens, home = specimens, arguments.sets or Path(place)
+            found.append(measured(home / f"{specimens}" if arguments.growth else home, arguments))
     if arguments.json:
-        arguments.json.write_text(json.dumps(found, indent=2))
+        arguments.json.write_text(json.dumps(found if arguments.growth else found[0], indent=2))
+
+
+def measured(home: Path, arguments: argparse.Namespace) -> dict:
+    """Measure with one number of specimens."""
+    sets = write_sets(home, arguments.specimens, arguments.size)
+    found = {"specimens": arguments.specimens, "size": arguments.size, "first_goal": FIRST_GOAL}
+    for kind in arguments.kinds:
+        found[kind] = together([in_process(sets[kind], arguments) for _ in range(arguments.rounds)])
+        print(f"{arguments.specimens:,} specimens, {sentences(kind, found[kind])}", flush=True)
+    return found
 
 
 def write_sets(place: Path, specimens: int, size: int) -> dict[str, Path]:
@@ -108,7 +120,7 @@ def sentences(kind: str, found: dict) -> str:
     return (
         f"{kind}: first picture after {found['first_seconds']:.2f} s (goal {FIRST_GOAL:.0f}); a step "
         f"{found['step_ms']:.1f} ms, in memory {found['memory_step_ms']:.1f}: ratio {found['ratio']:.2f} "
-        f"(goal {RATIO_GOAL})\n  longest blocks, ms (goal {BLOCK_GOAL:.0f}): {blocks}"
+        f"(goal {RATIO_GOAL}); {found['memory_mb']:.0f} MB, {found['before_mb']:.0f} before opening\n  longest blocks, ms (goal {BLOCK_GOAL:.0f}): {blocks}"
     )
 
 
@@ -132,6 +144,7 @@ def in_window(path: Path, arguments: argparse.Namespace) -> None:
     viewer.layers.clear()
     live_until(lambda: True, rest=1.0)
     watch = Watch(arguments.blame)
+    watch.found["before_mb"] = memory_mb()
     drawn: list[float] = []
     canvas = viewer.window._qt_viewer.canvas._scene_canvas  # noqa: SLF001 - to see when it has drawn
     canvas.events.draw.connect(lambda _: drawn.append(time.perf_counter()) if len(viewer.layers) == 4 else None)
@@ -142,6 +155,7 @@ def in_window(path: Path, arguments: argparse.Namespace) -> None:
     dock = viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")[1]
     use_the_table(dock, watch)
     viewer.window.remove_dock_widget("all")
+    watch.found["memory_mb"] = memory_mb()
     from_specimens, from_memory = steps_in_turns(viewer, path, memory, arguments.specimens)
     watch.found["step_ms"] = 1000 * statistics.median(from_specimens)
     watch.found["memory_step_ms"] = 1000 * statistics.median(from_memory)
@@ -225,6 +239,11 @@ def label(dock, watch: Watch) -> None:
             lambda key=key: QTest.keyClick(dock.table, key),
             lambda steps=steps: history.last > steps and not labelling.busy,
         )
+
+
+def memory_mb() -> float:
+    """Give the most memory that this process took so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def click(header, at: int) -> None:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _LOOK = ("text", "visible", "position", "font_size")
 _LETTERS = 4  # new ones at a time
-_STEP_MS = 30
+_STEP_MS = 60  # the canvas has drawn them by then
 
 
 class CanvasText:
