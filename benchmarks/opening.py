@@ -120,7 +120,8 @@ def sentences(kind: str, found: dict) -> str:
     return (
         f"{kind}: first picture after {found['first_seconds']:.2f} s (goal {FIRST_GOAL:.0f}); a step "
         f"{found['step_ms']:.1f} ms, in memory {found['memory_step_ms']:.1f}: ratio {found['ratio']:.2f} "
-        f"(goal {RATIO_GOAL}); {found['memory_mb']:.0f} MB, {found['before_mb']:.0f} before opening\n  longest blocks, ms (goal {BLOCK_GOAL:.0f}): {blocks}"
+        f"(goal {RATIO_GOAL}); {found['memory_mb']:.0f} MB, {found['before_mb']:.0f} before opening\n"
+        f"  longest blocks, ms (goal {BLOCK_GOAL:.0f}): {blocks}"
     )
 
 
