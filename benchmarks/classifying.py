@@ -51,12 +51,13 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=[224, 64])
     parser.add_argument("--seconds", type=float, default=5, help="of the bare network in each round, about")
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     every = {}
     for size in arguments.sizes:
         with tempfile.TemporaryDirectory() as place:
-            figures = every[size] = measure(Path(place), size, arguments.seconds, arguments.rounds)
+            figures = every[size] = measure(Path(place), size, arguments)
         print(
             f"{size} px, {figures['way']}, batches of {figures['batch']}: {figures['files_per_second']:,.0f} from "
             f"files a second"
@@ -73,18 +74,16 @@ def main() -> None:
         arguments.json.write_text(json.dumps(every, indent=2))
 
 
-def measure(place: Path, size: int, seconds: float, rounds: int) -> dict:
+def measure(place: Path, size: int, arguments: argparse.Namespace) -> dict:
     classifier = untrained(size)
-    way, _ = run(
-        fastest(
-            classifier.network_module, "compact", 4, size, torch.device("cpu"), "classifying"
-        )  # as classify asks
-    )
+    network, cpu = classifier.network_module, torch.device("cpu")
+    way, _ = run(fastest(network, "compact", 4, size, cpu, "classifying", arguments.precision))  # as classify asks
     forward, batch = Forward.of(classifier, way, "cpu"), batch_size(classifier)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (batch, size, size, 4), np.uint8)
     with torch.inference_mode():
-        ready = classifier.canvas.to_input(pixels, forward.device).to(way.dtype, memory_format=way.memory_format)
+        ready = classifier.canvas.to_input(pixels, forward.device, dtype=way.dtype)
+        ready = ready.contiguous(memory_format=way.memory_format)
 
     def bare(batches: int) -> None:
         with torch.inference_mode():
@@ -98,7 +97,7 @@ def measure(place: Path, size: int, seconds: float, rounds: int) -> dict:
         list(pool.map(bare, [batches // count + (one < batches % count) for one in range(count)]))
 
     bare(2)
-    batches = max(round(seconds / timed(lambda: bare(3)) * 3), 4)
+    batches = max(round(arguments.seconds / timed(lambda: bare(3)) * 3), 4)
     folder = place / "specimens"
     folder.mkdir()
     for number in range(batches * batch):
@@ -116,7 +115,7 @@ def measure(place: Path, size: int, seconds: float, rounds: int) -> dict:
         ONE: lambda: bare(batches),
         AT_ONCE: lambda: bare_at_once(batches),
     }
-    rounds_of = [{name: timed(work) for name, work in works.items()} for _ in range(rounds)]
+    rounds_of = [{name: timed(work) for name, work in works.items()} for _ in range(arguments.rounds)]
     micros = stages(place, folder, classifier, forward, bare, batch)
     pool.shutdown()
     network = 1e6 * statistics.median(one[AT_ONCE] for one in rounds_of) / n
