@@ -10,9 +10,9 @@ import time
 
 from qtpy.QtCore import QObject, QTimer
 
-_SHARE = 0.05  # of the window's time that may go into showing how far a job is
+_SHARE = 0.04  # of the window's time that may go into showing how far a job is
 _LEAST, _MOST = 0.25, 3.0  # seconds
-_LOOK = 0.05  # seconds after a word was changed, when it has been drawn or is being drawn
+_LOOK = 0.01  # seconds after a word was changed, when it is being drawn
 
 
 class Pace(QObject):
