@@ -50,7 +50,8 @@ def drawn_folder(_drawn_once):
 @pytest.fixture
 def own_folder(drawn_folder, tmp_path):
     """A copy of the drawn folder, for a test that writes into it."""
-    return Path(shutil.copytree(drawn_folder, tmp_path / "specimens"))
+    # Without the lock of a window of another test, which lets go of it in a thread of its own.
+    return Path(shutil.copytree(drawn_folder, tmp_path / "specimens", ignore=shutil.ignore_patterns(".*")))
 
 
 @pytest.fixture(scope="session")
