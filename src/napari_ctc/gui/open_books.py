@@ -160,7 +160,7 @@ class OpenBooks(Turns):
 
     def fold(self) -> None:
         """Write the labels into their tables."""
-        for path in self._books:
+        for path in () if self._left else self._books:
             self.do(partial(self._fold, path))
 
     def _fold(self, path: Path) -> None:

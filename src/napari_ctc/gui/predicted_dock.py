@@ -184,10 +184,11 @@ class PredictedDock(PredictedParts):
         self.place_once()
 
     def hideEvent(self, event: QHideEvent) -> None:
-        """Give the keys back while nobody sees what they do."""
+        """Give the keys back while nobody sees what they do, and write the labels: the window may be closing."""
         super().hideEvent(event)
         if not event.spontaneous():
             self.keys.switch(False)
+            self.labelling.fold()
 
     def event(self, event: QEvent) -> bool:
         """Look at the files when the window gets the focus; end with the dock."""
