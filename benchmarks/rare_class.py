@@ -184,7 +184,8 @@ def one_training(chosen, training, test, overrides, arguments, seed, thinned) ->
     truth, raw = held.labels(classifier.classes), raw_scores(classifier, held)
     counts = np.array([classifier.counts["training"][name] for name in classifier.classes])
     shown = counts / counts.sum()
-    balanced = score(truth, called(raw, classifier.loss_prior, shown, "balanced"), classifier.classes)
+    said = called(raw, classifier.loss_prior, shown, "balanced")
+    balanced = score(truth, said, classifier.classes)
     probable = score(truth, called(raw, classifier.loss_prior, shown, "most-probable"), classifier.classes)
     tempered = (log_posterior(raw, classifier.loss_prior, shown, classifier.temperature) - np.log(shown)).argmax(1)
     with_temperature = score(truth, tempered, classifier.classes)
@@ -201,6 +202,8 @@ def one_training(chosen, training, test, overrides, arguments, seed, thinned) ->
         "f1_tempered": with_temperature.macro_f1,
         "rare_found": int(balanced.found[thinned]),
         "rare_found_tempered": int(with_temperature.found[thinned]),
+        "rare_false": int(np.sum((said == thinned) & (truth != thinned))),
+        "rare_false_tempered": int(np.sum((tempered == thinned) & (truth != thinned))),
         "rare_found_probable": int(probable.found[thinned]),
         "rare_tested": int(balanced.counts[thinned]),
         "rare_trained": int(counts[thinned]),
