@@ -18,6 +18,7 @@ from napari_ctc.gui.canvas_text import beginning, caption
 from napari_ctc.gui.exported import predictions_of
 from napari_ctc.gui.predicted_filter import AT_ODDS, LABELLED, NOT_PREDICTED, UNLABELLED, UNSURE, Filter
 from napari_ctc.gui.predicted_model import LABEL, NAME, PREDICTED, PROBABILITY, SOURCE, STATUS, PredictedModel
+from napari_ctc.gui.predicted_order import LIKENESS, Order
 from napari_ctc.gui.predicted_table import PredictedView
 from napari_ctc.gui.rows import Status
 from napari_ctc.gui.session import session_of
@@ -521,6 +522,16 @@ def test_names_sort_as_a_person_counts_and_blanks_come_last(large):
         model.sort(PREDICTED, order)
         assert large.rows.predicted[model.indices[0]] != -1
         assert large.rows.predicted[model.indices[-1]] == -1
+
+
+def test_the_one_compared_with_comes_before_its_equals(large):
+    large.rows.probabilities = np.tile(np.float32([0.25, 0.75]), (len(large), 1))  # all alike to the last digit
+    large.rows.predicted[:] = 1
+    model = PredictedModel(large)
+    model.set_order(Order(LIKENESS, False, 20))
+    assert model.indices[0] == 20
+    model.set_order(Order(LIKENESS, True, 20))
+    assert model.indices[-1] == 20
 
 
 def test_the_filter_finds_what_is_unlike_the_label(large):

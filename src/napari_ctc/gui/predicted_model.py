@@ -250,9 +250,13 @@ class PredictedModel(QAbstractTableModel):
         if by in self._keys:
             return self._keys[by]
         rows = self._session.rows
-        if by == LIKENESS and self.features_of is not None and self.measured(self.order.anchor):
-            return unlikeness(self.features_of(rows.ids), self.order.anchor)
-        key = sort_key(self.order, rows, self._shown)
+        anchor = self.order.anchor
+        if by == LIKENESS and self.features_of is not None and self.measured(anchor):
+            key = unlikeness(self.features_of(rows.ids), anchor)
+        else:
+            key = sort_key(self.order, rows, self._shown)
+        if by == LIKENESS and 0 <= anchor < len(key):
+            key[anchor] = -np.inf  # before its duplicates, and whatever a rounding makes nearer than itself
         if by in (HEADERS[NAME], HEADERS[SOURCE]):
             self._keys[by] = key
         return key

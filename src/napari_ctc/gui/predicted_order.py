@@ -100,9 +100,10 @@ def unlikeness(features: NDArray[np.floating], anchor: int) -> NDArray[np.float6
     """
     if not 0 <= anchor < len(features):
         return np.full(len(features), np.nan)
-    lengths = np.linalg.norm(features, axis=1) * np.linalg.norm(features[anchor])
+    exact = features.astype(float)  # a sure classifier's probabilities are alike to the last digits of a float32
+    lengths = np.linalg.norm(exact, axis=1) * np.linalg.norm(exact[anchor])
     with np.errstate(invalid="ignore", divide="ignore"):
-        return 1 - (features @ features[anchor]) / lengths.astype(float)
+        return 1 - (exact @ exact[anchor]) / lengths
 
 
 def natural_ranks(names: NDArray[np.object_]) -> NDArray[np.float64]:
