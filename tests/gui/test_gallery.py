@@ -273,6 +273,7 @@ def test_orders_are_what_they_say_they_are(viewer, dock, drawn_folder, tiny_clas
     assert (np.diff(rows.label[model.indices]) >= 0).all()
     assert [title for _, title in model.groups()] == [f"labelled {name}" for name in dock.session.classes]
     viewer.dims.set_current_step(0, 20)
+    qtbot.waitUntil(lambda: not dock.queue.measuring.running, timeout=TIME)  # what is not measured comes last
     sort_by(qtbot, dock, "most like the selected one")
     assert model.indices[0] == 20
     qtbot.mouseClick(dock.findChild(QPushButton, "reverse"), Qt.MouseButton.LeftButton)
