@@ -85,9 +85,9 @@ def bare_step(begun: Run, steps: int) -> float:
     start = time.perf_counter()
     for _ in range(steps):
         loss = begun.loss(begun.scores_of(pixels), truth, weights)
-        begun.optimiser.zero_grad(set_to_none=True)
+        begun.optimiser.forget_gradients()
         loss.backward()
-        begun.optimiser.step()
+        begun.optimiser.step(begun.learning_rate())
         float(loss.detach())
     return BATCH * steps / (time.perf_counter() - start)
 

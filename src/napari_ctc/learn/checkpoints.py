@@ -12,7 +12,6 @@ import json
 import math
 from pathlib import Path
 from time import monotonic
-from typing import Any
 
 import safetensors.torch
 import torch
@@ -134,17 +133,20 @@ def restore(run: Run, path: Path) -> None:
     _check_same(run, state)
     run.compute_in(state.way)  # what was fastest then decides the result
     with torch.no_grad():
-        for name, target in (tensors := _read(path, run, state)).items():
+        optimiser = {}
+        for name, target in _read(path, run, state).items():
             part, _, key = name.partition("/")
             if part == "kept":
                 run.kept_weights[key] = target
             elif part == "held":
                 run.kept_raw = target.numpy()
-            elif part != "optimiser":
+            elif part == "optimiser":
+                optimiser[key] = target
+            else:
                 _parts(run)[part][key].copy_(target)
     if not run.kept_weights and state.kept_epoch:
         run.kept_weights = {key: one.detach().cpu().clone() for key, one in run.steady.state_dict().items()}
-    _restore_optimiser(run, tensors)
+    run.optimiser.restore(optimiser)
     run.step, run.done, run.ended = state.step, state.done, state.ended
     run.started = monotonic() - state.elapsed
     run.kept_epoch, run.history = state.kept_epoch, list(state.history)
@@ -218,9 +220,7 @@ def _tensors(run: Run) -> dict[str, Tensor]:
         every |= {f"kept/{name}": one for name, one in run.kept_weights.items()}
     if run.kept_raw is not None:
         every[_HELD] = torch.from_numpy(run.kept_raw)
-    for place, state in run.optimiser.state_dict()["state"].items():
-        every |= {f"optimiser/{place}/{name}": one for name, one in state.items()}
-    return every
+    return every | {f"optimiser/{name}": one for name, one in run.optimiser.tensors().items()}
 
 
 def _expected(run: Run, state: State) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
@@ -235,15 +235,8 @@ def _expected(run: Run, state: State) -> dict[str, tuple[tuple[int, ...], torch.
     }
     if state.kept_epoch:
         expected[_HELD] = ((len(run.data.validation), len(run.prior)), torch.float32)
-    for place, weights in enumerate(_optimised(run)):
-        expected[f"optimiser/{place}/step"] = ((), torch.float32)
-        for name in ("exp_avg", "exp_avg_sq"):
-            expected[f"optimiser/{place}/{name}"] = (tuple(weights.shape), torch.float32)
-    return expected
-
-
-def _optimised(run: Run) -> list[Tensor]:
-    return [weights for group in run.optimiser.param_groups for weights in group["params"]]
+    shapes = run.optimiser.shapes()
+    return expected | {f"optimiser/{name}": (shape, torch.float32) for name, shape in shapes.items()}
 
 
 def _read(path: Path, run: Run, state: State) -> dict[str, Tensor]:
@@ -259,17 +252,6 @@ def _read(path: Path, run: Run, state: State) -> dict[str, Tensor]:
     except (SafetensorError, OSError) as problem:
         raise SettingsError(f"{path.name} is damaged ({problem}) and cannot be resumed. {_ANEW}") from problem
     raise SettingsError(f"{path.name} is damaged: its tensors do not fit the run. {_ANEW}")
-
-
-def _restore_optimiser(run: Run, tensors: dict[str, Tensor]) -> None:
-    states: dict[int, dict[str, Any]] = {}
-    for place, weights in enumerate(_optimised(run)):
-        one = {name: tensors[f"optimiser/{place}/{name}"] for name in ("step", "exp_avg", "exp_avg_sq")}
-        for name in ("exp_avg", "exp_avg_sq"):  # in the order in memory of their weights, which is faster
-            one[name] = torch.empty_like(weights.detach()).copy_(one[name])
-        states[place] = one
-    groups = run.optimiser.state_dict()["param_groups"]
-    run.optimiser.load_state_dict({"state": states, "param_groups": groups})
 
 
 def _contiguous(tensors: dict[str, Tensor]) -> dict[str, Tensor]:

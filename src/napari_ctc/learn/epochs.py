@@ -121,11 +121,9 @@ def _learn(run: Run, batch: Batch, weights: Tensor, shifts: Tensor) -> float:
         if run.step == 0 and not run.continued:
             run.sentinel.check_start(value, run.chance(batch.rows))
         run.sentinel.check_step(value, run.step + 1)
-        for group in run.optimiser.param_groups:
-            group["lr"] = run.learning_rate()
-        run.optimiser.zero_grad(set_to_none=True)
+        run.optimiser.forget_gradients()
         loss.backward()  # type: ignore[no-untyped-call]
-        run.optimiser.step()
+        run.optimiser.step(run.learning_rate())
         run.average()
     return value
 

@@ -20,7 +20,8 @@ from napari_ctc.errors import TrainingError
 from napari_ctc.events import Job, Said, StepDone
 from napari_ctc.learn.batches import Batch
 from napari_ctc.learn.losses import entropy
-from napari_ctc.learn.runs import Run, optimiser_of
+from napari_ctc.learn.optimiser import AdamW
+from napari_ctc.learn.runs import Run
 from napari_ctc.settings import TrainSettings
 
 DOZEN = 12  # specimens
@@ -91,13 +92,12 @@ def _losses(run: Run, batch: Batch, rate: float) -> Job[list[float]]:
         return losses
     with torch.inference_mode(False):
         network = copy.deepcopy(run.network).train()
-        optimiser = optimiser_of(network, run.settings)
+        optimiser = AdamW(network, run.settings)
         equal = torch.ones(len(run.deal.classes), dtype=torch.float32, device=run.device)
     # A twentieth of a time budget, at most.
     end = monotonic() + min(SECONDS, 3 * run.settings.minutes or SECONDS)
     while len(losses) < STEPS and monotonic() < end:
-        for group in optimiser.param_groups:
-            group["lr"] = rate * min((len(losses) + 1) / WARM_UP, 1)
+        now = rate * min((len(losses) + 1) / WARM_UP, 1)
         with torch.inference_mode(False), torch.enable_grad(), torch.random.fork_rng(devices=[]):
             pixels, truth = run.input_of(batch)
             scores = run.scores_of(pixels, network)
@@ -105,9 +105,9 @@ def _losses(run: Run, batch: Batch, rate: float) -> Job[list[float]]:
             losses.append(float(F.cross_entropy(scores.detach(), truth)) / guessing)
             if losses[-1] <= LEARNT or not math.isfinite(losses[-1]):
                 break
-            optimiser.zero_grad(set_to_none=True)
+            optimiser.forget_gradients()
             run.loss(scores, truth, equal).backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
+            optimiser.step(now)
         yield StepDone(epoch=0, epochs=0)
     return losses
 

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from time import monotonic
-from typing import Any
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from napari_ctc.learn.deal import Deal
 from napari_ctc.learn.devices import choose_device, name_of
 from napari_ctc.learn.losses import guessing
 from napari_ctc.learn.networks import NETWORKS
+from napari_ctc.learn.optimiser import AdamW
 from napari_ctc.learn.reading import Data
 from napari_ctc.learn.schedule import choose_steps
 from napari_ctc.learn.sentinel import Sentinel
@@ -50,7 +50,7 @@ class Run:
     device: torch.device
     network: nn.Module
     structure: int  # of the network, see `Network.built`
-    optimiser: torch.optim.Optimizer
+    optimiser: AdamW
     weights: NDArray[np.float32]  # (K,) of the classes, in the loss
     shifts: NDArray[np.float32]  # (K,) nats, added to the scores in the loss
     prior: tuple[float, ...]  # (K,) the proportions that the scores are for
@@ -109,7 +109,7 @@ class Run:
             device=device,
             network=network,
             structure=structure,
-            optimiser=optimiser_of(network, settings),
+            optimiser=AdamW(network, settings),
             weights=class_weights(counts, settings.weighting),
             shifts=score_shifts(counts, settings.weighting),
             prior=loss_prior(counts, settings.weighting),
@@ -255,8 +255,7 @@ class Run:
 
     def release(self) -> None:
         """Give the device's memory back."""
-        self.optimiser.zero_grad(set_to_none=True)
-        self.optimiser.state.clear()
+        self.optimiser.forget()
         self.network.to("cpu")
         forget_noise()
         if self.device.type == "cuda":
@@ -268,17 +267,6 @@ def _build(settings: TrainSettings, structure: int, channels: int, classes: int,
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(settings.seed)  # manual_seed would reach the GPUs, too
         return NETWORKS[settings.network].built(structure)(channels, classes, size).float()
-
-
-def optimiser_of(network: nn.Module, settings: TrainSettings) -> torch.optim.Optimizer:
-    """AdamW (Loshchilov and Hutter 2019); biases and norms are not pulled towards zero."""
-    weights = [one for one in network.parameters() if one.ndim > 1]
-    others = [one for one in network.parameters() if one.ndim <= 1]
-    groups: list[dict[str, Any]] = [
-        {"params": weights, "weight_decay": settings.weight_decay},
-        {"params": others, "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
 
 
 def _validation_batch(specimens: int, steps: int) -> int:

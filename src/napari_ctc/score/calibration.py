@@ -68,11 +68,11 @@ def log_posterior(
     p_k is proportional to exp(z_k / T) * shown_k / loss_prior_k (Saerens, Latinne and Decaestecker 2002 for the
     ratio; Guo et al. 2017 for the temperature).
     """
-    from scipy.special import log_softmax
-
     with np.errstate(divide="ignore"):  # a class that is said not to occur has the probability zero
         ratio = np.log(np.asarray(shown, dtype=np.float64)) - np.log(np.asarray(loss_prior, dtype=np.float64))
-    log_p: Floats = log_softmax(np.asarray(scores, dtype=np.float64) / np.asarray(temperature) + ratio, axis=1)
+    log_p: Floats = np.asarray(scores, dtype=np.float64) / np.asarray(temperature) + ratio
+    log_p -= log_p.max(axis=1, keepdims=True)  # so that the largest exponential is one
+    log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))  # scipy.special takes 80 ms to load
     return log_p
 
 
