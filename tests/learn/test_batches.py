@@ -1,5 +1,7 @@
 """Specimens reach the network at one scale, from any dtype, and augmentation changes no pixel's value."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -113,6 +115,16 @@ def test_noise_has_the_spread_that_was_drawn_for_each_specimen_and_channel():
     assert noisy.is_contiguous(memory_format=torch.channels_last)
 
 
+@pytest.mark.parametrize(("native", "dtype"), [(24, "u1"), (32, "u1"), (24, "f8"), (32, "f8")])
+def test_noise_is_added_before_the_rounding_to_a_number_format(native, dtype):
+    values = np.random.default_rng(0).integers(0, 99, (5, native, native, 4)).astype(dtype)
+    canvas = Canvas(native, 24, (40.0,) * 4, (20.0,) * 4)
+    changes = draw_changes(np.random.default_rng(1), 5, 24, 4)
+    full = canvas.to_input(values, CPU, changes)
+    assert not torch.equal(full, canvas.to_input(values, CPU, replace(changes, noise=0 * changes.noise)))
+    assert torch.equal(canvas.to_input(values, CPU, changes, torch.bfloat16), full.to(torch.bfloat16))
+
+
 def test_what_is_drawn_is_bounded_and_follows_from_the_seed():
     first, again = (draw_changes(np.random.default_rng([4, 2]), 500, 64, 4, 0.3) for _ in range(2))
     for part in ("turn", "flip", "shift", "gain", "offset", "noise", "window"):
@@ -149,6 +161,15 @@ def test_mean_and_spread_equal_those_of_all_pixels_at_once():
     pixels = np.concatenate([one.reshape(-1, 2) for one in specimens])
     np.testing.assert_allclose(moments.mean, pixels.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(moments.sd(), pixels.std(axis=0), rtol=1e-8)
+
+
+def test_a_first_pixel_unlike_all_others_does_not_blur_the_spread():
+    specimen = np.random.default_rng(0).normal(1, 1e-3, (30, 20, 2))
+    specimen[0, 0] = 1e6
+    moments = Moments.of(specimen)
+    np.testing.assert_allclose(moments.mean, specimen.mean(axis=(0, 1)), rtol=1e-12)
+    np.testing.assert_allclose(moments.sd(), specimen.std(axis=(0, 1)), rtol=1e-9)
+    assert (Moments.of(np.full((30, 20, 2), 0.1)).sd() == 0).all()
 
 
 @pytest.mark.parametrize("size", [24, 12])

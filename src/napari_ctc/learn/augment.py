@@ -138,22 +138,22 @@ def _shift(image: NDArray[Any], out: NDArray[Any], down: int, right: int) -> Non
 # ----------------------------------------------------------------------------------------------- noise
 
 
-def add_noise(pixels: Tensor, changes: Changes) -> None:
-    """Add each specimen's noise to its scaled pixels, in place.
+Noise = list[tuple[Tensor, Tensor]]
+"""Of each specimen: a part of the table, (side, side * C), and the standard deviations of a row, (side * C,)."""
 
-    Parameters
-    ----------
-    pixels : (B, C, side, side) float32
-        On any device, in channels-last memory order.
-    changes : Changes
-    """
-    specimens, channels, side, _ = pixels.shape
-    width = side * channels
-    table = _noise(side * width, pixels.device)
-    rows = pixels.permute(0, 2, 3, 1).view(specimens, side, width)
-    spread = in_rows(changes.noise, side, pixels.device)
-    for one, start, sd in zip(rows, changes.window.tolist(), spread, strict=True):
-        one.addcmul_(table[start : start + side * width].view(side, width), sd)
+
+def noise_of(changes: Changes, side: int, device: torch.device) -> Noise:
+    """Give each specimen's noise, for a side of so many pixels."""
+    width = side * changes.noise.shape[1]
+    table = _noise(side * width, device)
+    parts = (table[start : start + side * width].view(side, width) for start in changes.window.tolist())
+    return list(zip(parts, in_rows(changes.noise, side, device), strict=True))
+
+
+def add_noise(rows: Tensor, noise: Noise) -> None:
+    """Add each specimen's noise to its scaled pixels, (B, side, side * C) float32, in place."""
+    for one, (drawn, sd) in zip(rows, noise, strict=True):
+        one.addcmul_(drawn, sd)
 
 
 def in_rows(values: NDArray[np.float64], side: int, device: torch.device) -> Tensor:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_ctc.data.formats import Array
-from napari_ctc.learn.augment import Changes, add_noise, in_rows
+from napari_ctc.learn.augment import Changes, Noise, add_noise, in_rows, noise_of
 
 Floats = NDArray[np.float64]
 
@@ -91,10 +91,12 @@ class Canvas:
         if changes is not None:
             factor, shift = factor * changes.gain, changes.offset
         factor, shift = (np.broadcast_to(one, (len(batch), len(mean))) for one in (factor, shift))  # (B, C)
+        noise = None if changes is None else noise_of(changes, self.size, device)
         if batch.dtype in ON_DEVICE:
             raw = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
-            as_it_is = self.size == self.native and changes is None
-            pixels = _scaled(raw, factor, shift - mean * factor, dtype if as_it_is else torch.float32)
+            if self.size == self.native:  # all at once, which is faster
+                return _scaled(raw, factor, shift - mean * factor, dtype, noise).permute(0, 3, 1, 2)
+            pixels = _scaled(raw, factor, shift - mean * factor)
         else:  # wide numbers are scaled in double precision, which keeps small contrasts on large offsets
             wide = (batch.astype(np.float64) - mean) * factor[:, None, None] + shift[:, None, None]
             pixels = torch.from_numpy(wide.astype(np.float32)).to(device)
@@ -103,12 +105,14 @@ class Canvas:
             pixels = F.interpolate(
                 pixels, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False
             )
-        if changes is not None:
-            add_noise(pixels, changes)
+        if noise is not None:
+            add_noise(pixels.permute(0, 2, 3, 1).view(len(batch), self.size, -1), noise)
         return pixels.to(dtype)  # (B, C, size, size)
 
 
-def _scaled(raw: Tensor, factor: Floats, shift: Floats, dtype: torch.dtype) -> Tensor:
+def _scaled(
+    raw: Tensor, factor: Floats, shift: Floats, dtype: torch.dtype = torch.float32, noise: Noise | None = None
+) -> Tensor:
     """Multiply and add, a factor for each specimen and channel: (B, side, side, C), through float32 to a dtype.
 
     Some specimens at a time, which fit the processor's cache all the way, and in whole rows of pixels with the
@@ -126,6 +130,8 @@ def _scaled(raw: Tensor, factor: Floats, shift: Floats, dtype: torch.dtype) -> T
         floats = out if wide is None else wide[: len(out)]
         floats.copy_(rows[some])
         torch.addcmul(shifts[some], floats, factors[some], out=floats)
+        if noise is not None:
+            add_noise(floats, noise[some])
         if wide is not None:
             out.copy_(floats)
     return pixels.view(raw.shape)

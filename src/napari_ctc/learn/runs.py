@@ -206,8 +206,8 @@ class Run:
         return self.settings.learning_rate * rise * max((1 + math.cos(math.pi * progress)) / 2, 1e-3)
 
     def input_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Bring a batch to the device: (B, C, size, size) pixels and (B,) classes."""
-        pixels = self.data.kept.to_input(batch.pixels, self.device, batch.changes)
+        """Bring a batch to the device: (B, C, size, size) pixels in the number format of the way, (B,) classes."""
+        pixels = self.data.kept.to_input(batch.pixels, self.device, batch.changes, self.way.dtype)
         return pixels, torch.from_numpy(self.data.truth[batch.rows]).to(self.device)
 
     @property
