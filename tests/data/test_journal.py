@@ -13,7 +13,7 @@ import pytest
 from napari_ctc.data.history import Pick
 from napari_ctc.data.journal import Journal
 from napari_ctc.data.journal_file import journal_path
-from napari_ctc.data.labels import Label
+from napari_ctc.data.labels import Label, LabelTable
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.recheck import recheck
 from napari_ctc.data.specimens import content_digest, read_specimen
@@ -575,3 +575,24 @@ def test_specimens_deleted_or_rewritten_since_are_named(table):
         "1 labelled specimen (a.npy): gone or unreadable; 1 labelled specimen (b.npy): rewritten since, so look "
         "again. The labels are kept."
     )
+
+
+@pytest.mark.parametrize("mark", ["", "\ufeff"])
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ["path,label,by", "a.npy,debris,person", "b/c.npy,,", " d.npy , debris,classifier"],
+        ["source;path;label", "s1;a.npy;debris", "s2;b/c.npy;", "s2;d.npy;x"],
+        ["a.npy,debris", "b/c.npy,", "d.npy,x"],
+    ],
+)
+def test_a_plain_table_is_written_as_one_that_is_looked_at_row_by_row(tmp_path, rows, end, mark):
+    path = tmp_path / "labels.csv"
+    changes = {"b/c.npy": Label("leukocyte", by="person"), "d.npy": Label(), "new.npy": Label("debris")}
+    for last in ("", end):
+        plain = (mark + end.join(rows) + last).encode()
+        odd = (mark + end.join([rows[0], "", *rows[1:]]) + last).encode()  # with a blank row
+        expected = LabelTable.of(path, odd).with_labels(changes, {}).decode().replace(f"{end}{end}", end, 1)
+        assert LabelTable.of(path, plain).with_labels(changes, {}).decode() == expected
+        assert LabelTable.of(path, plain).with_labels({}, {}) == plain

@@ -584,7 +584,6 @@ def test_a_person_chooses_labels_and_sources_to_see(viewer, dock, own_folder, qt
 
 
 def test_a_caption_grows_by_a_few_letters_that_the_canvas_has_not_drawn_yet():
-    assert beginning("debris  0.93", set(), 0) == ""
-    assert beginning("debris  0.93", set("debris "), 0) == "debris  "
-    assert beginning("debris  0.93", set(), 3) == "deb"
-    assert beginning("debris  0.93", set("debris  0.93"), 0) == "debris  0.93"
+    assert beginning("debris  0.93", set()) == ""
+    assert beginning("debris  0.93", set("debris ")) == "debris  "
+    assert beginning("debris  0.93", set("debris  0.93")) == "debris  0.93"

@@ -1,13 +1,15 @@
 """The class of the current specimen, written on the canvas; the overlay is napari's, and is given back.
 
-A letter that the canvas draws for the first time takes it some 6 ms, and so do the parts of the overlay: so a text
-with new letters grows by a few of them at a time.
+A letter that the canvas has not shown yet takes it some 6 ms, and so do some that it measures lines by; the parts
+of the overlay take 0.1 s. All at once held the window up for 0.3 s, so all of it is prepared in small steps before
+the first text appears.
 """
 
 from __future__ import annotations
 
 import weakref
-from collections.abc import Set
+from collections.abc import Callable, Iterable, Set
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from qtpy.QtCore import QTimer
@@ -21,8 +23,10 @@ if TYPE_CHECKING:
     from napari_ctc.gui.session import Session
 
 _LOOK = ("text", "visible", "position", "font_size")
-_LETTERS = 4  # new ones at a time
-_STEP_MS = 60  # the canvas has drawn them by then
+_MEASURED = "ÅÉÑŐjgpqy "  # the letters that vispy measures each line by
+_LETTERS = 2  # new ones at a time
+_STEP_MS = 10
+_DRAWN_MS = 60  # the canvas has drawn the parts of the overlay by then
 
 
 class CanvasText:
@@ -31,36 +35,53 @@ class CanvasText:
     Parameters
     ----------
     session : Session
+    busy : callable
+        Tells whether what is known of the labels is about to change: nothing is prepared then, since whoever reads
+        them has Python to himself for much of the time.
     """
 
-    def __init__(self, session: Session) -> None:
-        self._session = session
+    def __init__(self, session: Session, busy: Callable[[], bool]) -> None:
+        self._session, self._busy = session, busy
         self._overlay = weakref.ref(_overlay_of(session.viewer))
         overlay = self._overlay()
         self._before: dict[str, Any] = {name: getattr(overlay, name) for name in _LOOK}
         overlay.position = "top_left"
         overlay.font_size = 14
-        self._drawn = set(" \n")
+        self._ready: set[str] = {"\n"}  # letters
+        self._begun = False  # whether the overlay has its parts
         self._next = QTimer()
         self._next.setSingleShot(True)
-        self._next.setInterval(_STEP_MS)
         self._next.timeout.connect(self._go_on)
 
     def show(self) -> None:
-        """Write what is known now."""
+        """Write what is known now; at first the beginning for which everything is prepared."""
         text = caption(self._session, self._session.current)
-        begun = beginning(text, self._drawn, 0)
-        self._write(begun)
-        if begun != text:
-            self._next.start()
+        self._write(beginning(text, self._ready) if self._begun else "")
+        self._prepare(text)
 
     def _go_on(self) -> None:
         text = caption(self._session, self._session.current)
-        begun = beginning(text, self._drawn, _LETTERS)
-        self._drawn |= set(begun)
-        self._write(begun)
-        if begun != text:
-            self._next.start()
+        if self._prepare(text):
+            self._write(text)
+
+    def _prepare(self, text: str) -> bool:
+        """Take a step towards a text, and tell whether none was needed any more."""
+        wanted = dict.fromkeys(_MEASURED + text) if text else {}
+        new = list(islice((letter for letter in wanted if letter not in self._ready), _LETTERS))
+        if (new or not self._begun) and text and self._busy():
+            self._next.start(_DRAWN_MS)
+        elif new:
+            self._ready |= set(new)
+            _load(self._session.viewer, new)
+            self._next.start(_STEP_MS)
+        elif text and not self._begun:
+            self._begun = True
+            if (overlay := self._overlay()) is not None:
+                overlay.visible = True
+            self._next.start(_DRAWN_MS)
+        else:
+            return True
+        return False
 
     def _write(self, text: str) -> None:
         overlay = self._overlay()
@@ -80,15 +101,10 @@ class CanvasText:
                 setattr(overlay, name, value)
 
 
-def beginning(text: str, drawn: Set[str], most: int) -> str:
-    """Give as much of a text as has at most so many letters that were not drawn yet."""
-    new: set[str] = set()
-    for place, letter in enumerate(text):
-        if letter not in drawn:
-            new.add(letter)
-        if len(new) > most:
-            return text[:place]
-    return text
+def beginning(text: str, ready: Set[str]) -> str:
+    """Give as much of a text as has no letter that is not ready."""
+    place = next((place for place, letter in enumerate(text) if letter not in ready), len(text))
+    return text[:place]
 
 
 def caption(session: Session, index: int) -> str:
@@ -116,3 +132,14 @@ def _overlay_of(viewer: Viewer) -> Any:
         return viewer.canvas.overlays.text
     except AttributeError:  # napari before 0.9
         return viewer.text_overlay
+
+
+def _load(viewer: Viewer | None, letters: Iterable[str]) -> None:
+    """Have the canvas prepare letters without drawing; a napari that has no place for that does it later."""
+    try:
+        font = viewer.window._qt_viewer.canvas.font_info()  # type: ignore[union-attr]  # noqa: SLF001
+        glyphs = font.font_manager.get_font(font.face)
+    except AttributeError:
+        return
+    for letter in letters:
+        glyphs[letter]

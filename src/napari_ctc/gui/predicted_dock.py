@@ -38,7 +38,7 @@ class PredictedDock(PredictedParts):
 
     def __init__(self, napari_viewer: napari.viewer.Viewer) -> None:
         super().__init__(getattr(napari_viewer, "__wrapped__", napari_viewer))
-        self._canvas_text = CanvasText(self.session)
+        self._canvas_text = CanvasText(self.session, lambda: self.labelling.busy)
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(_SETTLE_MS)
