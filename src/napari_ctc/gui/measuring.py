@@ -17,7 +17,7 @@ from napari_ctc.gui.feature_table import FeatureTable
 from napari_ctc.gui.giving_way import Hands, giving_way, import_quietly
 from napari_ctc.gui.jobs import start
 from napari_ctc.review.embedding import embed
-from napari_ctc.review.features import feature_count, measure
+from napari_ctc.review.features import feature_count, measure_each
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -159,10 +159,10 @@ def _embed(manifest: Callable[[], Manifest], classifier: Classifier) -> Job[NDAr
     return (yield from embed(manifest(), classifier))
 
 
-def _measure(manifest: Callable[[], Manifest], table: FeatureTable) -> Job[NDArray[np.float32]]:
+def _measure(manifest: Callable[[], Manifest], table: FeatureTable) -> Job[None]:
     yield Event()
     import_quietly("sklearn.linear_model")  # which takes a second the first time, and is wanted at the first label
     yield Event()
     specimens = manifest()
     table.make_room(feature_count(specimens.layout.channels))
-    return (yield from measure(specimens))
+    yield from measure_each(specimens)

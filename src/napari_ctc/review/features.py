@@ -63,11 +63,34 @@ def measure(manifest: Manifest, known: Floats | None = None) -> Job[Floats]:
     values = np.full((len(manifest), feature_count(manifest.layout.channels)), np.nan, np.float32)
     if known is not None:
         values[:] = known
-    rows = np.flatnonzero(np.isnan(values).any(axis=1))
+    yield from measure_each(manifest, np.flatnonzero(np.isnan(values).any(axis=1)), values)
+    return values
+
+
+def measure_each(
+    manifest: Manifest, rows: NDArray[np.integer] | None = None, into: Floats | None = None
+) -> Job[None]:
+    """Measure specimens for whoever keeps what the events tell: 100,000 of them take 100 MB.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    rows : (n,) integers, optional
+        Which of them; without it, all.
+    into : (N, F) float32, optional
+        Filled with what is measured.
+
+    Yields
+    ------
+    Event
+        As `measure` does; a stop ends it early.
+    """
+    if rows is None:
+        rows = np.arange(len(manifest))
     batches = iter([rows[:FIRST], *(rows[at : at + AT_ONCE] for at in range(FIRST, len(rows), AT_ONCE))])
     pool = ThreadPoolExecutor(THREADS, thread_name_prefix="napari-ctc measure")
     waiting = deque((some, pool.submit(_measured, manifest, some)) for some in islice(batches, THREADS + 1))
-    done, total = len(values) - len(rows), len(values)
+    done, total = len(manifest) - len(rows), len(manifest)
     try:
         with suppress(Stopped):
             while waiting:
@@ -76,14 +99,14 @@ def measure(manifest: Manifest, known: Floats | None = None) -> Job[Floats]:
                 some, future = waiting.popleft()
                 found, reasons = future.result()
                 waiting.extend((more, pool.submit(_measured, manifest, more)) for more in islice(batches, 1))
-                values[some] = found
+                if into is not None:
+                    into[some] = found
                 for row, reason in reasons.items():
                     yield Skipped(path=str(manifest.table["path"].iat[row]), reason=reason, done=done, total=total)
                 done += len(some)
                 yield Measured(rows=tuple(some.tolist()), values=found, done=done, total=total)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-    return values
 
 
 def _measured(manifest: Manifest, rows: NDArray[np.integer]) -> tuple[Floats, dict[int, str]]:
