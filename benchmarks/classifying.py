@@ -24,23 +24,25 @@ import numpy as np
 import pandas as pd
 import torch
 
-from napari_ctc.apply.chunks import READERS_AT_ONCE
 from napari_ctc.apply.forward import Forward, batch_size
 from napari_ctc.apply.inference import classify
 from napari_ctc.apply.outputs import ROWS_AT_ONCE
 from napari_ctc.apply.rows import columns_of, rows_of
-from napari_ctc.apply.streams import started, streams
+from napari_ctc.apply.streams import Streams
 from napari_ctc.data.bulk import read_bulk
 from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.room import Room
 from napari_ctc.data.writers import CSVWriter
 from napari_ctc.events import run
 from napari_ctc.learn.card import Scaling
 from napari_ctc.learn.classifier import Classifier
+from napari_ctc.learn.folding import fold_norms
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.trials import fastest
 from napari_ctc.settings import TrainSettings
 
 ONE, AT_ONCE = "one batch on all cores", "several at once"
+FUSED = "several at once, with sums and rectifiers in the convolutions"
 LISTING, READING, SCALING = "listing", "reading and SHA-256, one thread", "scaling, one thread"
 ROWS, WRITING = "rows, a batch at a time", "writing them"
 BESIDES = (LISTING, READING, SCALING, ROWS, WRITING)  # what takes a core from the network
@@ -67,7 +69,7 @@ def main() -> None:
                 f"    bare network, {name}: {of['per_second']:,.0f} a second; ratio {of['ratio']:.3f} "
                 f"({of['ratio_min']:.3f} to {of['ratio_max']:.3f})"
             )
-        print(f"    at best, beside {AT_ONCE}: {figures['at_best']:.3f}")
+        print(f"    at best, over {ONE}: {figures['at_best']:.3f}")
         for stage, micros in figures["microseconds"].items():
             print(f"    {stage}: {micros:,.0f} us a specimen")
     if arguments.json:
@@ -85,16 +87,24 @@ def measure(place: Path, size: int, arguments: argparse.Namespace) -> dict:
         ready = classifier.canvas.to_input(pixels, forward.device, dtype=way.dtype)
         ready = ready.contiguous(memory_format=way.memory_format)
 
+    plain = fold_norms(network).to(cpu, way.dtype, memory_format=way.memory_format)
+
     def bare(batches: int) -> None:
+        with torch.inference_mode():
+            for _ in range(batches):
+                plain(ready).float().numpy()
+
+    def fused(batches: int) -> None:
         with torch.inference_mode():
             for _ in range(batches):
                 forward.network(ready).float().numpy()
 
-    count, _ = streams(forward.device)
-    pool = started(forward.device)
+    pool = Streams(forward.device)
 
-    def bare_at_once(batches: int) -> None:
-        list(pool.map(bare, [batches // count + (one < batches % count) for one in range(count)]))
+    def at_once(work: Callable[[int], None], batches: int) -> None:
+        shares = [batches // pool.count + (one < batches % pool.count) for one in range(pool.count)]
+        for future in [pool.submit(lambda _: None, lambda _, room, n=share: work(n)) for share in shares]:
+            future.result()
 
     bare(2)
     batches = max(round(arguments.seconds / timed(lambda: bare(3)) * 3), 4)
@@ -113,20 +123,21 @@ def measure(place: Path, size: int, arguments: argparse.Namespace) -> dict:
     works = {
         "files": whole,
         ONE: lambda: bare(batches),
-        AT_ONCE: lambda: bare_at_once(batches),
+        AT_ONCE: lambda: at_once(bare, batches),
+        FUSED: lambda: at_once(fused, batches),
     }
     rounds_of = [{name: timed(work) for name, work in works.items()} for _ in range(arguments.rounds)]
     micros = stages(place, folder, classifier, forward, bare, batch)
-    pool.shutdown()
-    network = 1e6 * statistics.median(one[AT_ONCE] for one in rounds_of) / n
+    pool.close()
+    bare_one, network = (1e6 * statistics.median(one[name] for one in rounds_of) / n for name in (ONE, FUSED))
     besides = sum(micros[name] for name in BESIDES) / torch.get_num_threads()
     return {
         "specimens": n,
         "batch": batch,
         "way": str(way),
         "files_per_second": n / statistics.median(one["files"] for one in rounds_of),
-        "bare": {name: beside(rounds_of, name, n) for name in (ONE, AT_ONCE)},
-        "at_best": network / (network + besides),
+        "bare": {name: beside(rounds_of, name, n) for name in (ONE, AT_ONCE, FUSED)},
+        "at_best": bare_one / (network + besides),
         "microseconds": micros,
     }
 
@@ -152,13 +163,15 @@ def stages(
     scores = forward(bulk)
     given = manifest.table[:batch]
 
+    room, scaled = Room(), Room()
+
     def read() -> None:
         for keys in spans:
-            read_bulk(folder, keys)
+            read_bulk(folder, keys, room=room)
 
     def read_in_threads() -> None:
-        with ThreadPoolExecutor(READERS_AT_ONCE) as pool:
-            list(pool.map(lambda keys: read_bulk(folder, keys), spans))
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            list(pool.map(lambda keys: read_bulk(folder, keys) and None, spans))
 
     def make_rows() -> None:
         rows_of(columns_of(bulk, scores, reading), given, classifier.classes, constants)
@@ -173,13 +186,14 @@ def stages(
 
     def scale() -> None:
         with torch.inference_mode():
-            classifier.canvas.to_input(forward.on_canvas(bulk.images), forward.device, dtype=forward.way.dtype)
+            pixels = forward.on_canvas(bulk.images)
+            classifier.canvas.to_input(pixels, forward.device, dtype=forward.way.dtype, room=scaled)
 
     before = torch.get_num_threads()
     works = {
         LISTING: (lambda: Manifest.open(folder), len(manifest)),
         READING: (read, len(spans) * batch),
-        f"the same in {READERS_AT_ONCE} threads": (read_in_threads, len(spans) * batch),
+        "the same, all cores": (read_in_threads, len(spans) * batch),
         SCALING: (scale, batch),
         "bare network, all cores": (lambda: bare(3), 3 * batch),
         ROWS: (make_rows, batch),

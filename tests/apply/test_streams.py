@@ -1,9 +1,11 @@
-"""Two batches at once say what one at a time says, to the last bit, and other work keeps its cores."""
+"""Several batches at once say what one at a time says, to the last bit, and other work keeps its cores."""
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from threading import Barrier, Lock
 
 import numpy as np
 import pandas as pd
@@ -29,18 +31,73 @@ def threads_of_a_new_one():
 
 
 def test_each_stream_has_its_cores_and_all_other_threads_keep_theirs(four_cores):
-    pool = streams.started(torch.device("cpu"))
-    both = Barrier(2)
-    counts = [pool.submit(lambda: (both.wait(), torch.get_num_threads())[1]) for _ in range(2)]
-    assert [one.result(timeout=10) for one in counts] == [2, 2]
+    pool = streams.Streams(torch.device("cpu"))
+    together = Barrier(4)
+
+    def compute(_found, _room):
+        together.wait(10)  # four at once
+        return torch.get_num_threads()
+
+    counts = [pool.submit(lambda _: None, compute) for _ in range(4)]
+    assert [one.result(timeout=10) for one in counts] == [1] * 4
     assert (torch.get_num_threads(), threads_of_a_new_one()) == (4, 4)
-    pool.shutdown()
+    pool.close()
 
 
-def test_a_graphics_card_and_a_single_core_take_one_batch_at_a_time(four_cores):
-    assert streams.streams(torch.device("cuda")) == (1, 4)
-    torch.set_num_threads(1)
-    assert streams.streams(torch.device("cpu")) == (1, 1)
+def test_more_cores_than_batches_are_shared_among_them(four_cores):
+    for cores, expected in ((1, (1, 1)), (3, (3, 1)), (8, (8, 1)), (16, (8, 2)), (24, (8, 3)), (40, (8, 5))):
+        torch.set_num_threads(cores)
+        assert streams.streams(torch.device("cpu")) == expected
+    assert streams.streams(torch.device("cuda")) == (1, 40)
+
+
+def most_at_once(read, batches=12):
+    """How many read at once, of four cores, and how many computed."""
+    pool, lock, now, most = streams.Streams(torch.device("cpu")), Lock(), Counter(), Counter()
+
+    def counted(what, work):
+        with lock:
+            now[what] += 1
+            most[what] = max(most[what], now[what])
+        work()
+        with lock:
+            now[what] -= 1
+
+    for one in [
+        pool.submit(lambda _: counted("read", read), lambda *_: counted("computed", busy)) for _ in range(batches)
+    ]:
+        one.result(timeout=30)
+    pool.close()
+    return most
+
+
+def busy():
+    end = time.thread_time() + 0.01
+    while time.thread_time() < end:
+        pass
+
+
+def test_files_in_memory_are_read_by_few_threads_and_distant_ones_by_all(four_cores, monkeypatch):
+    monkeypatch.setattr(streams, "SLOW", 1e9)  # never taken for waiting, however busy this machine is
+    most = most_at_once(busy)
+    assert most["read"] <= 2
+    assert most["computed"] <= 4
+    monkeypatch.setattr(streams, "SLOW", 3.0)
+    assert most_at_once(lambda: time.sleep(0.05), batches=40)["read"] > 2
+
+
+def test_a_thread_uses_its_rooms_again():
+    pool = streams.Streams(torch.device("cpu"))
+    places = [
+        pool.submit(
+            lambda room: room.array((1000,), np.uint8), lambda found, room: (found, room.array((10,), float))
+        )
+        for _ in range(50)
+    ]
+    found = [one.result(timeout=10) for one in places]
+    assert len({id(first.base) for first, _ in found}) <= pool.threads
+    assert all(not np.shares_memory(first, second) for first, second in found)
+    pool.close()
 
 
 def test_rows_are_the_same_to_the_last_bit_however_many_are_computed_at_once(

@@ -12,6 +12,7 @@ import pytest
 from napari_ctc.data import bulk as bulk_module
 from napari_ctc.data.bulk import read_bulk
 from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.room import Room
 from napari_ctc.data.specimens import Layout, read_specimen, split_key
 from napari_ctc.errors import SpecimenError
 
@@ -81,6 +82,35 @@ def test_a_file_that_grows_while_it_is_read_is_told_and_the_others_are_read(tmp_
     assert list(found.readable) == [0, 1, 3, 4]
     assert "2.npy was changed while it was read" in found.reasons[2]
     assert found.digests[2] == ""
+
+
+def test_files_that_turn_out_otherwise_among_alike_ones_are_read_as_they_are(tmp_path):
+    alike = PIXELS[0]
+    turned = np.asfortranarray(alike)  # as large a file, with another header
+    cut = alike[:-1]
+    with_more = tmp_path / "4.npy"
+    for place, one in enumerate([alike, alike, turned, cut, alike, alike]):
+        np.save(tmp_path / f"{place}.npy", one)
+    with with_more.open("ab") as file:
+        file.write(b"something else")
+    keys = [f"{place}.npy" for place in range(6)]
+    found = read_bulk(tmp_path, keys)
+    assert not any(found.reasons)
+    assert [one.shape for one in found.images] == [alike.shape] * 3 + [cut.shape] + [alike.shape] * 2
+    for image, expected in zip(found.images, [alike, alike, turned, cut, alike, alike], strict=True):
+        np.testing.assert_array_equal(image, expected)
+    assert found.digests == [hashlib.sha256((tmp_path / key).read_bytes()).hexdigest() for key in keys]
+
+
+def test_a_room_is_used_again_and_what_was_read_is_right_until_then(tmp_path):
+    for place, one in enumerate(PIXELS[:4]):
+        np.save(tmp_path / f"{place}.npy", one)
+    room = Room()
+    first = read_bulk(tmp_path, ["0.npy", "1.npy"], room=room)
+    np.testing.assert_array_equal(first.images, PIXELS[:2])
+    second = read_bulk(tmp_path, ["2.npy", "3.npy"], room=room)
+    np.testing.assert_array_equal(second.images, PIXELS[2:4])
+    assert np.shares_memory(first.images, second.images)
 
 
 def test_a_stack_that_is_cut_short_between_two_batches_is_told_and_the_program_goes_on(tmp_path):

@@ -1,7 +1,6 @@
 """The dock "Classify folder" in a real window: from a folder with a broken file to a table and to the viewer."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
@@ -144,26 +143,24 @@ def test_opening_the_result_takes_the_place_of_the_same_specimens_and_keeps_thei
 
 
 def test_stopping_mid_run_keeps_what_is_done(dock, drawn_folder, tiny_classifier, qtbot, tmp_path, monkeypatch):
-    from napari_ctc.apply import chunks, inference
+    from napari_ctc.apply import chunks, inference, streams
 
     read = chunks.read_bulk
-    begun, ending = threading.Event(), threading.Event()
+    first, ending = Manifest.open(drawn_folder).keys[0], threading.Event()
 
-    def held(*wanted):
-        if begun.is_set():
+    def held(_root, keys, *more):
+        if keys[0] != first:
             ending.wait(TIME / 1000)  # the second batch is not there before the job has heard of the stop
-        begun.set()
-        return read(*wanted)
+        return read(_root, keys, *more)
 
-    class Readers(ThreadPoolExecutor):
-        def shutdown(self, *args, **kwargs):
+    class Streams(streams.Streams):
+        def close(self):
             ending.set()
-            super().shutdown(*args, **kwargs)
+            super().close()
 
     monkeypatch.setattr(inference, "batch_of", lambda _: 8)
     monkeypatch.setattr(chunks, "read_bulk", held)
-    monkeypatch.setattr(chunks, "ThreadPoolExecutor", Readers)
-    monkeypatch.setattr(chunks, "READERS_AT_ONCE", 1)
+    monkeypatch.setattr(chunks, "Streams", Streams)
     dock.session.classifier = tiny_classifier
     dock.form.input.setText(str(drawn_folder))
     out = tmp_path / "some.parquet"

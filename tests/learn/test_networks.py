@@ -8,8 +8,10 @@ from typing import get_args
 import pytest
 import torch
 
+from napari_ctc.learn import fusing
 from napari_ctc.learn.folding import fold_norms
-from napari_ctc.learn.networks import NETWORKS, Network, compact, ring_means
+from napari_ctc.learn.networks import NETWORKS, Block, Network, compact, ring_means
+from napari_ctc.learn.ways import Way, folded, folded_scores
 from napari_ctc.settings import NetworkName
 
 
@@ -62,10 +64,10 @@ def test_turns_and_flips_change_nothing_in_the_rings(side):
 def test_rings_fold_copy_and_compute_in_bfloat16(size):
     network = compact(4, 3, size).eval()
     pixels = torch.randn(2, 4, size, size).contiguous(memory_format=torch.channels_last)
-    folded = copy.deepcopy(fold_norms(network))
+    whole = copy.deepcopy(fold_norms(network))
     with torch.inference_mode():
-        torch.testing.assert_close(folded(pixels), network(pixels), atol=1e-4, rtol=1e-3)
-        low = folded.to(torch.bfloat16)(pixels.to(torch.bfloat16)).float()
+        torch.testing.assert_close(whole(pixels), network(pixels), atol=1e-4, rtol=1e-3)
+        low = whole.to(torch.bfloat16)(pixels.to(torch.bfloat16)).float()
         torch.testing.assert_close(low, network(pixels), atol=0.05, rtol=0.05)
     assert network[-1].in_features == 3 * 128
 
@@ -82,10 +84,43 @@ def test_every_network_computes_the_same_with_its_norms_folded(name, structure):
         for values in (norm.running_var, norm.weight.data):
             values.uniform_(0.5, 1.5)
     pixels = torch.randn(1, 2, size, size)
-    folded = fold_norms(network)
-    assert not [one for one in folded.modules() if isinstance(one, torch.nn.BatchNorm2d)]
+    whole = fold_norms(network)
+    assert not [one for one in whole.modules() if isinstance(one, torch.nn.BatchNorm2d)]
     with torch.inference_mode():
-        torch.testing.assert_close(folded(pixels), network(pixels), atol=1e-4, rtol=1e-3)
+        torch.testing.assert_close(whole(pixels), network(pixels), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize(("name", "size"), [("compact", 40), ("compact", 70), ("compact", 130), ("seed", 224)])
+def test_a_network_with_its_sums_and_rectifiers_in_its_convolutions_computes_the_same(name, size):
+    network = NETWORKS[name].build(2, 3, size).eval()
+    for values in network.parameters():
+        values.data.normal_(std=0.1)
+    low = Way("bfloat16")
+    pixels = torch.randn(3, 2, size, size)
+    plain = fold_norms(network).to(torch.bfloat16, memory_format=torch.channels_last)
+    fused = folded(network, low, torch.device("cpu"))
+    full = folded(network, Way("float32"), torch.device("cpu"))
+    for one, dtype in ((fused, torch.bfloat16), (full, torch.float32)):
+        if fusing._can(dtype):
+            assert not [layer for layer in one.modules() if isinstance(layer, torch.nn.Conv2d | Block)]
+    with torch.inference_mode():
+        torch.testing.assert_close(
+            folded_scores(full, pixels, Way("float32")), network(pixels), atol=1e-3, rtol=1e-3
+        )
+        exact, one, other = network(pixels), folded_scores(fused, pixels, low), folded_scores(plain, pixels, low)
+    scale = exact.abs().max()
+    assert (one - exact).abs().max() / scale < 0.05
+    assert (one - exact).abs().max() <= 2 * (other - exact).abs().max() + 0.002 * scale  # rounded less often
+
+
+def test_a_pytorch_without_the_calls_that_fuse_runs_the_network_as_it_is(monkeypatch):
+    network = fold_norms(compact(2, 3, 40).eval())
+    fusing._can.cache_clear()
+    monkeypatch.setattr(fusing._Convolution, "forward", lambda *_: torch.ops.mkldnn.no_such_call())
+    try:
+        assert fusing.fuse(network) is network
+    finally:
+        fusing._can.cache_clear()
 
 
 def test_folding_leaves_networks_alone_that_other_threads_run_meanwhile():

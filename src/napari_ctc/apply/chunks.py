@@ -9,24 +9,23 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Generator, Iterable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, wait
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 from itertools import islice
 
 import pyarrow as pa
 
 from napari_ctc.apply.forward import Forward
 from napari_ctc.apply.rows import columns_of
-from napari_ctc.apply.streams import started
+from napari_ctc.apply.streams import Streams
 from napari_ctc.data.bulk import Bulk, read_bulk
+from napari_ctc.data.room import Room
 from napari_ctc.data.specimens import Layout
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.ways import Way
 from napari_ctc.score.calibration import Reading
 
-READERS_AT_ONCE = 2
-AHEAD = 6  # batches, two of them computed; enough that the network never waits, few enough to keep memory flat
 PULSE = 0.2  # seconds between signs of life
 PIECES = 8  # of a chunk that ends its workers
 
@@ -112,7 +111,7 @@ def batches(chunk: range, size: int) -> list[range]:
 def classified(
     forward: Forward, settings: ChunkSettings, todo: Iterable[tuple[range, Sequence[str]]]
 ) -> Generator[tuple[range, pa.Table] | None]:
-    """Classify batches in this process: some threads read ahead, others compute.
+    """Classify batches in this process, some at once.
 
     Parameters
     ----------
@@ -126,21 +125,19 @@ def classified(
     (rows, columns) of each batch in order, or None as a sign of life. Closing the generator ends its threads.
     """
     calls = iter(todo)
-    readers = ThreadPoolExecutor(READERS_AT_ONCE, thread_name_prefix="napari-ctc read")
-    computers = started(forward.device)
+    streams = Streams(forward.device)
 
-    def columns(read: Future[Bulk]) -> pa.Table:
-        bulk = read.result()
-        return columns_of(bulk, forward(bulk), settings.reading)
+    def compute(bulk: Bulk, room: Room) -> pa.Table:
+        return columns_of(bulk, forward(bulk, room), settings.reading)
 
     def submit() -> None:
         for span, keys in islice(calls, 1):
-            read = readers.submit(read_bulk, settings.root, keys, settings.layout)
-            waiting.append((span, computers.submit(columns, read)))
+            read = partial(read_bulk, settings.root, keys, settings.layout)
+            waiting.append((span, streams.submit(read, compute)))
 
     waiting: deque[tuple[range, Future[pa.Table]]] = deque()
     try:
-        for _ in range(AHEAD):
+        for _ in range(streams.threads):
             submit()
         while waiting:
             span, future = waiting.popleft()
@@ -149,5 +146,4 @@ def classified(
             submit()
             yield span, future.result()
     finally:
-        readers.shutdown(wait=True, cancel_futures=True)
-        computers.shutdown(wait=True, cancel_futures=True)
+        streams.close()

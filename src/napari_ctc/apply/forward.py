@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from napari_ctc.data.bulk import Bulk
 from napari_ctc.data.formats import Array
+from napari_ctc.data.room import Room
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.devices import choose_device
 from napari_ctc.learn.ways import Way, folded, folded_scores
@@ -56,12 +57,12 @@ class Forward:
         return cls(classifier, target, way, folded(classifier.network_module, way, target))
 
     @torch.inference_mode()
-    def __call__(self, bulk: Bulk) -> NDArray[np.float32]:
-        """Give the raw scores of those that could be read; (n, K)."""
+    def __call__(self, bulk: Bulk, room: Room | None = None) -> NDArray[np.float32]:
+        """Give the raw scores of those that could be read; (n, K). A room is for the network's input."""
         if not len(bulk.readable):
             return np.empty((0, len(self.classifier.classes)), np.float32)
         pixels = self.on_canvas(bulk.images)
-        ready = self.classifier.canvas.to_input(pixels, self.device, dtype=self.way.dtype)
+        ready = self.classifier.canvas.to_input(pixels, self.device, dtype=self.way.dtype, room=room)
         return folded_scores(self.network, ready, self.way).cpu().numpy()
 
     def on_canvas(self, images: Array | list[Array]) -> Array:

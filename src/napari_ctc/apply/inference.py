@@ -213,7 +213,8 @@ def _told(
 
 
 def _skipped(rows: pd.DataFrame, done: int, total: int) -> Iterator[Skipped]:
-    failed = rows.loc[rows["error"] != "", ["path", "error"]]
+    lost = rows["error"] != ""
+    failed = rows.loc[lost, ["path", "error"]] if lost.any() else rows[:0]  # mostly none, which is told sooner
     for path, reason in zip(failed["path"], failed["error"], strict=True):
         yield Skipped(path=path, reason=reason, done=done, total=total)
 
@@ -222,8 +223,9 @@ def _computed(manifest: Manifest, forward: Forward, settings: ChunkSettings, chu
     """Classify chunks in this process, batch by batch."""
     paths = manifest.table["path"]
     todo = (
-        (span, paths.iloc[span.start : span.stop].tolist())
+        (span, keys[span.start - chunk.start : span.stop - chunk.start])
         for chunk in chunks
+        for keys in [paths.iloc[chunk.start : chunk.stop].tolist()]
         for span in batches(chunk, settings.batch)
     )
     with closing(classified(forward, settings, todo)) as found:

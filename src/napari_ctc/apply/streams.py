@@ -1,44 +1,95 @@
-"""Threads in which the network runs: two batches at once on a processor, each on half of its cores.
+"""Threads that each take a batch all the way, from files to rows, on their own share of a processor's cores.
 
 Within one batch, all cores wait for the slowest after every layer, and any that reads or hashes meanwhile holds
-the others up. Two batches wait for nothing of each other.
+the others up. Batches side by side wait for nothing of each other.
+
+Reading and hashing files that the system holds in memory keeps a core busy, and hands Python's lock over several
+times a file: half as many threads as compute do it at a time. Where reading mostly waits for a slow or distant
+disk, all may.
 """
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor, wait
-from threading import Barrier
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
+from threading import Barrier, Semaphore, local
+from time import perf_counter, thread_time
+from typing import TypeVar
 
 import torch
 
+from napari_ctc.data.room import Room
+
+R = TypeVar("R")
+S = TypeVar("S")
+
 PREFIX = "napari-ctc compute"
+MOST = 8  # batches at once, each of which takes some 100 MB; more cores are shared among so many
+AHEAD = 4  # threads beyond those that compute, which read meanwhile
+SLOW = 3.0  # times the time that it keeps a core busy must reading take, to be called waiting
 
 
 def streams(device: torch.device) -> tuple[int, int]:
     """Choose how many batches are computed at once, and on how many cores each.
 
-    An odd core is left to reading; a graphics card takes one batch at a time.
+    A graphics card takes one batch at a time.
     """
     cores = torch.get_num_threads()
-    return (2, cores // 2) if device.type == "cpu" and cores > 1 else (1, cores)
+    each = -(-cores // MOST)
+    return (cores // each, each) if device.type == "cpu" else (1, cores)
 
 
-def started(device: torch.device) -> ThreadPoolExecutor:
-    """Start the threads, each of which computes on its own cores alone.
+class Streams:
+    """The threads, of which so many compute at once as `streams` says, each on its own cores alone.
 
     How many cores PyTorch uses is each thread's own matter, and what was said last is also what it takes for
     threads that begin later. So that is said again as it was: other work in this process keeps all cores.
+
+    Parameters
+    ----------
+    device : torch.device
     """
-    count, cores = streams(device)
-    before = torch.get_num_threads()
-    together = Barrier(count)
 
-    def begin() -> None:
-        torch.set_num_threads(cores)
-        torch.get_num_threads()  # a thread that asks for the first time takes what was said last, by any thread
-        together.wait()
+    def __init__(self, device: torch.device) -> None:
+        self.count, cores = streams(device)
+        self.threads = self.count + AHEAD
+        self._computing = Semaphore(self.count)
+        self._reading = Semaphore(self.count // 2) if self.count > 1 else self._computing
+        self._slow = False  # whether reading mostly waits
+        self._own = local()
+        before = torch.get_num_threads()
+        together = Barrier(self.threads)
 
-    pool = ThreadPoolExecutor(count, thread_name_prefix=PREFIX, initializer=begin)
-    wait([pool.submit(int) for _ in range(count)])  # each begins a thread, since none is idle before all began
-    torch.set_num_threads(before)
-    return pool
+        def begin() -> None:
+            torch.set_num_threads(cores)
+            torch.get_num_threads()  # whoever asks for the first time takes what was said last, by any thread
+            self._own.rooms = Room(), Room()
+            together.wait()
+
+        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix=PREFIX, initializer=begin)
+        wait([self._pool.submit(int) for _ in range(self.threads)])  # each begins one: none is idle yet
+        torch.set_num_threads(before)
+
+    def submit(self, read: Callable[[Room], R], compute: Callable[[R, Room], S]) -> Future[S]:
+        """Read and then compute, in one of the threads.
+
+        Parameters
+        ----------
+        read, compute : callables
+            Each with a room for its large array, which is used again for the next batch of this thread.
+        """
+        return self._pool.submit(self._through, read, compute)
+
+    def _through(self, read: Callable[[Room], R], compute: Callable[[R, Room], S]) -> S:
+        first, second = self._own.rooms
+        with nullcontext() if self._slow else self._reading:
+            wall, busy = perf_counter(), thread_time()
+            found = read(first)
+            self._slow = perf_counter() - wall > SLOW * (thread_time() - busy)
+        with self._computing:
+            return compute(found, second)
+
+    def close(self) -> None:
+        """Wait for what is computed now, forget the rest, and end the threads."""
+        self._pool.shutdown(wait=True, cancel_futures=True)

@@ -1,6 +1,6 @@
 """Read many specimens at once, pixels and SHA-256 from one pass over the bytes.
 
-The pixels of files that are alike go straight into one array, without a copy on the way and without a Python
+Files that are alike go straight into one array, headers and all, without a copy on the way and without a Python
 object a pixel row; opening, reading and hashing let other threads run meanwhile. What is unusual (another byte
 order, a damaged header, a format of its own) is read as `specimens` reads it, one by one, and says the same.
 
@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from napari_ctc.data.files import facts_of
 from napari_ctc.data.formats import Array, ArrayFile, open_file, parse_header
+from napari_ctc.data.room import Room
 from napari_ctc.data.specimens import Layout, contents_of, read_specimen, split_key
 from napari_ctc.errors import SpecimenError
 
@@ -60,7 +61,7 @@ class Bulk:
     reasons: list[str]
 
 
-def read_bulk(root: str | Path, keys: Sequence[str], layout: Layout = Layout()) -> Bulk:
+def read_bulk(root: str | Path, keys: Sequence[str], layout: Layout = Layout(), room: Room | None = None) -> Bulk:
     """Read specimens and digest their files; what cannot be read has its reason, and the rest goes on.
 
     Parameters
@@ -69,8 +70,10 @@ def read_bulk(root: str | Path, keys: Sequence[str], layout: Layout = Layout()) 
         The folder that relative keys start from.
     keys : sequence of str
     layout : Layout
+    room : Room, optional
+        For the pixels, which are then true until it is used again.
     """
-    reading = _Reading(str(root), keys, layout)
+    reading = _Reading(str(root), keys, layout, room or Room())
     places = range(len(keys))
     named = [split_key(key) for key in keys]
     for name, group in groupby(places, lambda place: named[place][0]):
@@ -137,18 +140,18 @@ def _unread(_: int | None) -> Array:
 class _Reading:
     """One array that is filled file by file."""
 
-    def __init__(self, root: str, keys: Sequence[str], layout: Layout) -> None:
+    def __init__(self, root: str, keys: Sequence[str], layout: Layout, room: Room) -> None:
         n = len(keys)
-        self.root, self.layout = root, layout
-        self.kind: tuple[object, ...] = ()
-        self.pixels: Array | None = None  # (n, ...) as stored
-        self.slots: Any = None  # the same as (n, bytes)
+        self.root, self.layout, self.room = root, layout, room
+        self.plan: _Plan | None = None  # of all that go into one array
+        self.rows: Any = None  # (n, HEAD + bytes): each file as it is
+        self.pixels: Array | None = None  # the same as (n, ...) pixels as stored, without the heads
         self.filled = np.zeros(n, dtype=bool)
         self.others: dict[int, Array] = {}
         self.channels_first = False
         self.sizes: list[int | None] = [None] * n
         self.modified, self.digests, self.reasons = [""] * n, [""] * n, [""] * n
-        self.head = bytearray(HEAD)
+        self.head = b""
 
     def read_file(self, name: str, wanted: list[tuple[int, int | None]]) -> None:
         """Read the specimens of one file: places among the keys, with indices inside a stack."""
@@ -159,14 +162,8 @@ class _Reading:
                 size, modified = facts_of(before)
                 for place, _ in wanted:
                     self.sizes[place], self.modified[place] = size, modified
-                plan = None
-                if path[-4:].lower() == ".npy" and file.readinto(self.head) == HEAD:
-                    plan = _plan(bytes(self.head), self.layout)
-                for place, index in wanted:
-                    try:
-                        self._read_one(file, Path(path), size, plan, place, index)
-                    except SpecimenError as problem:
-                        self.reasons[place] = str(problem)
+                if not self._read_alike(file, path, size, wanted):
+                    self._read_each(file, path, size, wanted)
                 after = os.fstat(file.fileno())
                 if (after.st_size, after.st_mtime_ns) != (before.st_size, before.st_mtime_ns):
                     raise _Changed
@@ -181,8 +178,47 @@ class _Reading:
             why = problem.strerror or str(problem)
             self._fail(wanted, f"{Path(path).name} cannot be read: {why}. Check the file and its rights.")
 
+    def _read_alike(self, file: FileIO, path: str, size: int, wanted: list[tuple[int, int | None]]) -> bool:
+        """Read a file that is as the one before it, in one go; False, and nothing lost, if it turns out not to be.
+
+        Each call of the system lets go of Python's lock, and has to wait for it again where other threads compute.
+        """
+        plan, (place, index) = self.plan, wanted[0]
+        if plan is None or index is not None or plan.count is not None or path[-4:].lower() != ".npy":
+            return False
+        row = self.rows[place]
+        if size != plan.total or _fill(file, row) != size or row[:HEAD].tobytes() != self.head:
+            file.seek(0)
+            return False
+        self.digests[place] = hashlib.sha256(row).hexdigest()
+        if not self._sound(plan, place):
+            file.seek(0)
+            return False
+        self.filled[place] = True
+        return True
+
+    def _sound(self, plan: _Plan, place: int) -> bool:
+        return plan.dtype.kind != "f" or self.pixels is None or _fine(self.pixels[place])
+
+    def _read_each(self, file: FileIO, path: str, size: int, wanted: list[tuple[int, int | None]]) -> None:
+        head, plan = bytearray(HEAD), None
+        if path[-4:].lower() == ".npy" and file.readinto(head) == HEAD:
+            plan = _plan(bytes(head), self.layout)
+        for place, index in wanted:
+            try:
+                self._read_one(file, Path(path), size, bytes(head), plan, place, index)
+            except SpecimenError as problem:
+                self.reasons[place] = str(problem)
+
+    def _begin(self, plan: _Plan, head: bytes) -> None:
+        """Make one array for all files that are as this one."""
+        n = len(self.sizes)
+        self.plan, self.head, self.channels_first = plan, head, plan.channels_first
+        self.rows = self.room.array((n, HEAD + plan.bytes), np.uint8)
+        self.pixels = self.rows[:, HEAD:].view(plan.dtype).reshape(n, *plan.shape)
+
     def _read_one(
-        self, file: FileIO, path: Path, size: int, plan: _Plan | None, place: int, index: int | None
+        self, file: FileIO, path: Path, size: int, head: bytes, plan: _Plan | None, place: int, index: int | None
     ) -> None:
         usual = (
             plan is not None
@@ -190,25 +226,23 @@ class _Reading:
             and (index is None) == (plan.count is None)
             and (index is None or index < (plan.count or 0))
         )
-        if plan is not None and usual and self.pixels is None:
-            self.pixels = np.empty((len(self.sizes), *plan.shape), plan.dtype)
-            self.slots = self.pixels.view(np.uint8).reshape(len(self.sizes), plan.bytes)
-            self.kind, self.channels_first = plan.kind, plan.channels_first
-        if plan is None or not usual or plan.kind != self.kind:
+        if plan is not None and usual and self.plan is None:
+            self._begin(plan, head)
+        if plan is None or not usual or self.plan is None or plan.kind != self.plan.kind:
             self.others[place] = read_specimen(path, index, self.layout)
             self.digests[place] = _unusual_digest(path, index)
             return
-        slot = self.slots[place]
+        slot = self.rows[place, HEAD:]
         if index is not None:
             file.seek(HEAD + index * plan.bytes)
         if _fill(file, slot) != plan.bytes:
             raise _Changed
-        digest = hashlib.sha256(self.head if index is None else b"")
+        digest = hashlib.sha256(head if index is None else b"")
         digest.update(slot)
         while more := file.read(1 << 20) if index is None and size > plan.total else b"":
             digest.update(more)
         self.digests[place] = digest.hexdigest()
-        if plan.dtype.kind == "f" and not _fine(self.pixels[place] if self.pixels is not None else slot):
+        if not self._sound(plan, place):
             read_specimen(path, index, self.layout)  # says which channel is wrong
             raise _Changed
         self.filled[place] = True

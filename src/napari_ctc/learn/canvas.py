@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_ctc.data.formats import Array
+from napari_ctc.data.room import Room
 from napari_ctc.learn.augment import Changes, Noise, add_noise, in_rows, noise_of
 
 Floats = NDArray[np.float64]
@@ -69,6 +70,7 @@ class Canvas:
         device: torch.device,
         changes: Changes | None = None,
         dtype: torch.dtype = torch.float32,
+        room: Room | None = None,
     ) -> Tensor:
         """Bring a batch to the device and scale it there.
 
@@ -80,6 +82,8 @@ class Canvas:
             Whose gains, offsets and noise are applied.
         dtype : torch.dtype
             Of what the network takes: float32 is rounded to it last of all.
+        room : Room, optional
+            For the result on a processor, which is then true until it is used again.
 
         Returns
         -------
@@ -93,9 +97,10 @@ class Canvas:
         factor, shift = (np.broadcast_to(one, (len(batch), len(mean))) for one in (factor, shift))  # (B, C)
         noise = None if changes is None else noise_of(changes, self.size, device)
         if batch.dtype in ON_DEVICE:
-            raw = torch.from_numpy(np.ascontiguousarray(batch)).to(device)
+            whole = batch if batch[:1].flags.c_contiguous else np.ascontiguousarray(batch)
+            raw = torch.from_numpy(whole).to(device)
             if self.size == self.native:  # all at once, which is faster
-                return _scaled(raw, factor, shift - mean * factor, dtype, noise).permute(0, 3, 1, 2)
+                return _scaled(raw, factor, shift - mean * factor, dtype, noise, room).permute(0, 3, 1, 2)
             pixels = _scaled(raw, factor, shift - mean * factor)
         else:  # wide numbers are scaled in double precision, which keeps small contrasts on large offsets
             wide = (batch.astype(np.float64) - mean) * factor[:, None, None] + shift[:, None, None]
@@ -111,7 +116,12 @@ class Canvas:
 
 
 def _scaled(
-    raw: Tensor, factor: Floats, shift: Floats, dtype: torch.dtype = torch.float32, noise: Noise | None = None
+    raw: Tensor,
+    factor: Floats,
+    shift: Floats,
+    dtype: torch.dtype = torch.float32,
+    noise: Noise | None = None,
+    room: Room | None = None,
 ) -> Tensor:
     """Multiply and add, a factor for each specimen and channel: (B, side, side, C), through float32 to a dtype.
 
@@ -121,20 +131,29 @@ def _scaled(
     specimens, side, _, channels = raw.shape
     rows = raw.view(specimens, side, side * channels)
     factors, shifts = (in_rows(one, side, raw.device)[:, None] for one in (factor, shift))  # (B, 1, side * C)
-    pixels = torch.empty(rows.shape, dtype=dtype, device=raw.device)
+    pixels = _empty(rows.shape, dtype, raw.device, room)
     count = max(1, NUMBERS_IN_CACHE // rows[0].numel())
     wide = torch.empty((count, *rows.shape[1:]), device=raw.device) if dtype != torch.float32 else None
-    for start in range(0, specimens, count):
-        some = slice(start, start + count)
-        out = pixels[some]
+    # Cut up in one go: each call hands Python's lock over, for which others wait while a folder is classified.
+    cuts = tuple(range(count, specimens, count))
+    pieces = (torch.tensor_split(one, cuts) for one in (rows, pixels, shifts, factors))
+    starts = range(0, specimens, count)
+    for start, raws, out, shifted, times in zip(starts, *pieces, strict=True):
         floats = out if wide is None else wide[: len(out)]
-        floats.copy_(rows[some])
-        torch.addcmul(shifts[some], floats, factors[some], out=floats)
+        floats.copy_(raws)
+        torch.addcmul(shifted, floats, times, out=floats)
         if noise is not None:
-            add_noise(floats, noise[some])
+            add_noise(floats, noise[start : start + count])
         if wide is not None:
             out.copy_(floats)
     return pixels.view(raw.shape)
+
+
+def _empty(shape: torch.Size, dtype: torch.dtype, device: torch.device, room: Room | None) -> Tensor:
+    if room is None or device.type != "cpu":
+        return torch.empty(shape, dtype=dtype, device=device)
+    same_size = np.float32 if dtype == torch.float32 else np.uint16  # NumPy has no bfloat16
+    return torch.from_numpy(room.array(tuple(shape), same_size)).view(dtype)
 
 
 def fit(specimen: Array, side: int) -> Array:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from napari_ctc.learn.folding import fold_norms
+from napari_ctc.learn.fusing import fuse
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ def in_memory_format(network: nn.Module, memory_format: torch.memory_format) -> 
 
 
 def folded(network: nn.Module, way: Way, device: torch.device) -> nn.Module:
-    """Make the network that classifies: a copy on the device with its norms folded, computing in one way.
+    """Make the network that classifies: a copy on the device, folded and fused, computing in one way.
 
     Parameters
     ----------
@@ -81,7 +82,7 @@ def folded(network: nn.Module, way: Way, device: torch.device) -> nn.Module:
     prepared: nn.Module = fold_norms(network).to(  # type: ignore[call-overload]
         device, way.dtype, memory_format=way.memory_format
     )
-    return prepared
+    return fuse(prepared) if device.type == "cpu" and way.layout == "channels-last" else prepared
 
 
 def folded_scores(network: nn.Module, pixels: Tensor, way: Way) -> Tensor:

@@ -68,12 +68,20 @@ def log_posterior(
     p_k is proportional to exp(z_k / T) * shown_k / loss_prior_k (Saerens, Latinne and Decaestecker 2002 for the
     ratio; Guo et al. 2017 for the temperature).
     """
-    with np.errstate(divide="ignore"):  # a class that is said not to occur has the probability zero
-        ratio = np.log(np.asarray(shown, dtype=np.float64)) - np.log(np.asarray(loss_prior, dtype=np.float64))
-    log_p: Floats = np.asarray(scores, dtype=np.float64) / np.asarray(temperature) + ratio
+    log_p = _weighed(scores, loss_prior, shown, temperature)
     log_p -= log_p.max(axis=1, keepdims=True)  # so that the largest exponential is one
     log_p -= np.log(np.exp(log_p).sum(axis=1, keepdims=True))  # scipy.special takes 80 ms to load
     return log_p
+
+
+def _weighed(
+    scores: NDArray[np.floating[Any]], loss_prior: ArrayLike, shown: ArrayLike, temperature: ArrayLike
+) -> Floats:
+    """Give log-probabilities but for a constant of each specimen."""
+    with np.errstate(divide="ignore"):  # a class that is said not to occur has the probability zero
+        ratio = np.log(np.asarray(shown, dtype=np.float64)) - np.log(np.asarray(loss_prior, dtype=np.float64))
+    weighed: Floats = np.asarray(scores, dtype=np.float64) / np.asarray(temperature) + ratio
+    return weighed
 
 
 def called(
@@ -105,10 +113,8 @@ def called(
     """
     if decision == "balanced":
         occurs = np.asarray(shown) > 0
-        equal = np.where(occurs, 1 / np.count_nonzero(occurs), 0)
-        best: NDArray[np.int64] = log_posterior(scores, loss_prior, equal).argmax(axis=1)
-    else:
-        best = log_posterior(scores, loss_prior, shown, temperature).argmax(axis=1)
+        shown, temperature = np.where(occurs, 1 / np.count_nonzero(occurs), 0), 1.0
+    best: NDArray[np.int64] = _weighed(scores, loss_prior, shown, temperature).argmax(axis=1)
     return best
 
 
