@@ -15,9 +15,10 @@ import numpy as np
 from napari.utils.notifications import show_info
 from qtpy.QtCore import QTimer, Signal
 
-from napari_ctc.data.journal import Folded, Journal
+from napari_ctc.data.journal import Journal
 from napari_ctc.data.labels import Label
 from napari_ctc.data.manifest import rebase
+from napari_ctc.data.open_journal import Folded
 from napari_ctc.data.recheck import Rechecked, recheck
 from napari_ctc.errors import CTCError
 from napari_ctc.gui.book import Book, close, in_turn
