@@ -119,10 +119,11 @@ class Mirrored(nn.Sequential):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, K) raw scores."""
-        scores: Tensor = super().forward(images)
+        scores: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
         if self.training:
             return scores
-        return (scores.float() + super().forward(images.flip(3)).float()) / 2
+        mirrored: Tensor = super().forward(images.flip(3))  # type: ignore[no-untyped-call]
+        return (scores.float() + mirrored.float()) / 2
 
 
 WIDTHS = (16, 32, 64, 128)  # channels of the four stages
