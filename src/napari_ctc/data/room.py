@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+PAGE = 4096  # bytes; arrays begin at one, since what lies across lines of the cache is fetched twice
+
 
 class Room:
     """Bytes that are used again: what is asked for next lies where the array before it lay."""
@@ -23,5 +25,6 @@ class Room:
         """Give an array, not filled, that is true until the next is asked for."""
         size = math.prod(shape) * np.dtype(dtype).itemsize
         if len(self._bytes) < size:
-            self._bytes = np.empty(size, np.uint8)
+            room = np.empty(size + PAGE, np.uint8)
+            self._bytes = room[-room.ctypes.data % PAGE :]
         return self._bytes[:size].view(dtype).reshape(shape)
