@@ -27,7 +27,7 @@ def test_compact_takes_any_channels_and_sizes(channels, size):
 
 
 def test_compact_has_0_3_million_weights_and_its_earlier_structures_1_2():
-    for structure, weights in ((0, 0.31e6), (1, 1.2e6), (2, 1.2e6), (3, 0.31e6), (4, 0.31e6)):
+    for structure, weights in ((0, 0.31e6), (1, 1.2e6), (2, 1.2e6), (3, 0.31e6)):
         network = NETWORKS["compact"].built(structure)(4, 3, 224)
         assert sum(one.numel() for one in network.parameters()) == pytest.approx(weights, rel=0.05)
 
@@ -58,19 +58,6 @@ def test_turns_and_flips_change_nothing_in_the_rings(side):
     maps = torch.randn(2, 6, side, side)
     for view in (maps.rot90(1, (2, 3)), maps.flip(2), maps.flip(3), maps.transpose(2, 3)):
         torch.testing.assert_close(ring_means(view), ring_means(maps))
-
-
-def test_a_trained_network_says_the_same_of_a_specimen_and_its_mirror_image():
-    network = compact(4, 3, 40)
-    images = torch.randn(6, 4, 40, 40)
-    before = NETWORKS["compact"].built(3)(4, 3, 40)
-    before.load_state_dict(network.state_dict())
-    with torch.inference_mode():
-        torch.testing.assert_close(network.train()(images), before.train()(images))  # while it learns: once
-        network.eval(), before.eval()
-        torch.testing.assert_close(network(images), network(images.flip(3)))
-        assert not torch.allclose(before(images), before(images.flip(3)))
-        torch.testing.assert_close(network(images), (before(images) + before(images.flip(3))) / 2)
 
 
 @pytest.mark.parametrize("size", [24, 40, 130])

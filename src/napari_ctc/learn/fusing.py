@@ -78,7 +78,7 @@ def fuse(network: nn.Module) -> nn.Module:
             layers[-1] = _Convolution(layers[-1])
         else:
             layers.append(_Block(layer) if isinstance(layer, Block) else layer)
-    return type(network)(*layers).eval()  # a kind of `nn.Sequential` may do more than one layer after the other
+    return nn.Sequential(*layers)
 
 
 @cache

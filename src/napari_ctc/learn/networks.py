@@ -110,22 +110,6 @@ class RingMeans(nn.Module):
         return ring_means(maps)
 
 
-class Mirrored(nn.Sequential):
-    """Layers that score a specimen and its mirror image, and give the mean of both, once they are trained.
-
-    While they are trained they see a specimen once, one way round or the other by chance. What is wrong by chance
-    with one view is half as wrong with two; docs/benchmarks.md has what more views would add.
-    """
-
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, K) raw scores."""
-        scores: Tensor = super().forward(images)  # type: ignore[no-untyped-call]
-        if self.training:
-            return scores
-        mirrored: Tensor = super().forward(images.flip(3))  # type: ignore[no-untyped-call]
-        return (scores.float() + mirrored.float()) / 2
-
-
 WIDTHS = (16, 32, 64, 128)  # channels of the four stages
 WIDE = (32, 64, 128, 256)  # those of its first two structures
 STEMS = ((3, 1), (5, 2), (7, 4))  # kernel and stride of the first convolution: below 64 pixels, below 128, above
@@ -143,14 +127,12 @@ def compact(
     widths: Sequence[int] = WIDTHS,
     stems: Sequence[tuple[int, int]] = STEMS,
     rings: bool = True,
-    mirrored: bool = True,
 ) -> nn.Module:
     """Build a residual network of 0.3 million weights, whose first convolution suits the size.
 
     Small specimens keep every pixel; large ones are first brought down to a quarter, which makes the network
-    far faster than the original script's. Its last features are averaged by `ring_means`, and its scores over
-    a specimen and its mirror image; without `rings` over all places, and not `mirrored` of the one specimen, as
-    at first.
+    far faster than the original script's. Its last features are averaged by `ring_means`; without
+    `rings` over all places, as at first.
     """
     kernel, stride = stem_of(size, stems)
     layers: list[nn.Module] = [
@@ -165,7 +147,7 @@ def compact(
     # Small first scores: an untrained network starts at chance, which the sentinel checks.
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
-    return (Mirrored if mirrored else nn.Sequential)(*layers, pooling, nn.Flatten(), head)
+    return nn.Sequential(*layers, pooling, nn.Flatten(), head)
 
 
 def seed(channels: int, classes: int, size: int) -> nn.Module:
@@ -192,13 +174,7 @@ def _convolved(inside: int, outside: int) -> tuple[nn.Module, ...]:
 
 NETWORKS: dict[NetworkName, Network] = {
     "compact": Network(
-        compact,
-        smallest=24,
-        earlier=(
-            partial(compact, widths=WIDE, rings=False, mirrored=False),
-            partial(compact, widths=WIDE, mirrored=False),
-            partial(compact, mirrored=False),
-        ),
+        compact, smallest=24, earlier=(partial(compact, widths=WIDE, rings=False), partial(compact, widths=WIDE))
     ),
     "seed": Network(seed, smallest=224, fixed_size=224),
 }
