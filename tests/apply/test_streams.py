@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier, Lock
+from threading import Barrier, Event, Lock, Thread
 
 import numpy as np
 import pandas as pd
@@ -84,6 +84,26 @@ def test_files_in_memory_are_read_by_few_threads_and_distant_ones_by_all(four_co
     assert most["computed"] <= 4
     monkeypatch.setattr(streams, "SLOW", 3.0)
     assert most_at_once(lambda: time.sleep(0.05), batches=40)["read"] > 2
+
+
+def test_what_waits_for_its_turn_is_given_up_when_the_streams_close(four_cores):
+    pool, begun, hold, computed = streams.Streams(torch.device("cpu")), Barrier(5), Event(), []
+
+    def compute(found, _room):
+        begun.wait(10)
+        hold.wait(10)
+        computed.append(found)
+
+    asked = [pool.submit(lambda _, place=place: place, compute) for place in range(20)]
+    begun.wait(10)  # four compute, others have read and wait for them
+    closing = Thread(target=pool.close)
+    closing.start()
+    while not pool._closing:
+        time.sleep(0.01)
+    hold.set()
+    closing.join(10)
+    assert len(computed) == 4
+    assert all(one.done() for one in asked)
 
 
 def test_a_thread_uses_its_rooms_again():

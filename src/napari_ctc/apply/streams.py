@@ -11,7 +11,7 @@ disk, all may.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
 from threading import Barrier, Semaphore, local
 from time import perf_counter, thread_time
@@ -26,7 +26,7 @@ S = TypeVar("S")
 
 PREFIX = "napari-ctc compute"
 MOST = 8  # batches at once, each of which takes some 100 MB; more cores are shared among so many
-AHEAD = 4  # threads beyond those that compute, which read meanwhile
+AHEAD = 2  # threads beyond those that compute, which read meanwhile
 SLOW = 3.0  # times the time that it keeps a core busy must reading take, to be called waiting
 
 
@@ -57,6 +57,7 @@ class Streams:
         self._computing = Semaphore(self.count)
         self._reading = Semaphore(self.count // 2) if self.count > 1 else self._computing
         self._slow = False  # whether reading mostly waits
+        self._closing = False
         self._own = local()
         before = torch.get_num_threads()
         together = Barrier(self.threads)
@@ -84,12 +85,19 @@ class Streams:
     def _through(self, read: Callable[[Room], R], compute: Callable[[R, Room], S]) -> S:
         first, second = self._own.rooms
         with nullcontext() if self._slow else self._reading:
+            self._go_on()
             wall, busy = perf_counter(), thread_time()
             found = read(first)
             self._slow = perf_counter() - wall > SLOW * (thread_time() - busy)
         with self._computing:
+            self._go_on()
             return compute(found, second)
+
+    def _go_on(self) -> None:
+        if self._closing:  # a thread that waited for its turn
+            raise CancelledError
 
     def close(self) -> None:
         """Wait for what is computed now, forget the rest, and end the threads."""
+        self._closing = True
         self._pool.shutdown(wait=True, cancel_futures=True)
