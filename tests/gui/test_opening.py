@@ -1,3 +1,4 @@
+import time
 from contextlib import suppress
 from threading import current_thread, main_thread
 
@@ -5,8 +6,10 @@ import numpy as np
 import pytest
 
 pytest.importorskip("napari")
+from qtpy.QtCore import Qt
+
 from napari_ctc.data.specimens import Layout
-from napari_ctc.gui import layers, open_jobs
+from napari_ctc.gui import jobs, layers, open_jobs
 
 TIME = 60_000
 
@@ -91,6 +94,27 @@ def test_a_wrong_folder_is_told_in_one_sentence(buttons, opening, monkeypatch, t
     assert len(viewer.layers) == 0
     (record,) = notification_manager.records
     assert "hold no specimen file (.npy)" in record.message
+
+
+def test_what_is_wrong_is_told_however_late_the_thread_comes_to_it(buttons, opening, monkeypatch, tmp_path, qtbot):
+    from napari.utils.notifications import notification_manager
+
+    listen = jobs.RunningJob.listen
+
+    def listen_late(self):
+        # In the job's thread, between what the widget hears of the error and what shows it.
+        self.worker.errored.connect(lambda _: time.sleep(0.3), Qt.ConnectionType.DirectConnection)
+        listen(self)
+
+    monkeypatch.setattr(jobs.RunningJob, "listen", listen_late)
+    monkeypatch.setattr(opening, "ask_folder", lambda parent: str(tmp_path))
+    notification_manager.records.clear()
+    viewer, widget = buttons
+    widget.folder.click()
+    qtbot.waitUntil(lambda: len(notification_manager.records) > 0, timeout=5_000)
+    assert "hold no specimen file (.npy)" in notification_manager.records[0].message
+    window = viewer.window._qt_window
+    qtbot.waitUntil(lambda: not window.findChildren(open_jobs.Opening), timeout=5_000)
 
 
 def test_ticking_the_box_makes_ours_the_reader_and_unticking_undoes_it(buttons, opening, tmp_path):

@@ -90,7 +90,22 @@ class Opening(QWidget):
         self._next = QTimer(self)
         self._next.setSingleShot(True)
         self._next.timeout.connect(self._add_next)
-        start(_read(read), parent=self, name=name, on_result=self._take, on_error=self._end)
+        start(
+            _read(read),
+            parent=self,
+            name=name,
+            on_result=self._take,
+            on_error=self._tell,
+            on_finished=self._leave_without,
+        )
+
+    def _tell(self, _problem: Exception) -> None:
+        self.failed.emit()
+
+    def _leave_without(self) -> None:
+        """Go where nothing was opened. Not sooner: what shows the error goes with this, shown or not."""
+        if self._stack is None:
+            self.deleteLater()
 
     def _take(self, stack: SpecimenStack | None) -> None:
         if stack is None:  # the window is being closed
@@ -113,9 +128,8 @@ class Opening(QWidget):
             raise
         self._next.start(0 if self._layers else _FIRST_PICTURE_MS)
 
-    def _end(self, _problem: object = None) -> None:
-        if self._stack is not None:
-            arrivals.end(self._stack)
+    def _end(self) -> None:
+        arrivals.end(self._stack)
         self.failed.emit()
         self.deleteLater()
 
