@@ -2,11 +2,15 @@
 
 import sys
 import time
+from concurrent.futures import Future
 
 import errands
 import pytest
+from distributed import KilledWorker
 
 from clusters import LocalCluster
+from napari_ctc.apply import cluster as cluster_module
+from napari_ctc.apply.cluster import Cluster
 from napari_ctc.apply.executors import Done, Lost, Place, execute
 from napari_ctc.apply.workers import Shared
 from napari_ctc.errors import PlaceError
@@ -128,3 +132,19 @@ def test_a_scheduler_without_workers_that_loses_them_or_vanishes_is_a_sentence(t
         assert "no worker left" in said[0]
     finally:
         own.end()
+
+
+def test_a_task_whose_result_was_lost_with_its_worker_and_then_fails_is_told(cluster):
+    """Dask's own executor never ends such a future; what goes wrong in fetching arrives here as the task's end."""
+    place = Cluster(cluster.address, Shared(b"", errands.as_text))
+    try:
+        asked = Future()
+
+        async def lost():
+            raise KilledWorker("the task", None, 1)  # as `Client._gather` does
+
+        place._client.loop.add_callback(cluster_module._bring, lost(), asked)
+        assert isinstance(asked.exception(timeout=10), KilledWorker)
+        assert place.submit(errands.square, 3).result(timeout=60)[1] == 9
+    finally:
+        place.close()

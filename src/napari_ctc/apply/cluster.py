@@ -6,17 +6,18 @@ The scheduler retries the tasks of workers that die, and hands what is shared to
 from __future__ import annotations
 
 import os
+from asyncio import CancelledError as AsyncCancelledError
 from collections.abc import Callable
-from concurrent.futures import Future, wait
+from concurrent.futures import CancelledError, Future, wait
 from contextlib import suppress
 from importlib import metadata
 from threading import Event, Lock, Thread
 from time import monotonic, sleep
 from typing import Any, TypeVar
 from uuid import uuid4
+from weakref import WeakSet
 
 from distributed import Client, KilledWorker, WorkerPlugin
-from distributed.client import FutureCancelledError
 
 from napari_ctc import __version__
 from napari_ctc.apply.memory import reuse_memory
@@ -79,7 +80,7 @@ class Cluster:
         except BaseException:
             self.close()
             raise
-        self._executor = self._client.get_executor(pure=False)
+        self._asked: WeakSet[Any] = WeakSet()  # futures of Dask
         self._seen = monotonic()
         Thread(target=self._watch, name="napari-ctc watch", daemon=True).start()
 
@@ -89,7 +90,7 @@ class Cluster:
         if suspect:
             self._once_more(function, task, answer)
             return answer
-        asked = self._executor.submit(perform, function, self._shared.digest, task)
+        asked = self._ask_for(function, task)
         asked.add_done_callback(lambda done: self._pass_on(done, answer, (function, task)))
         return answer
 
@@ -179,12 +180,19 @@ class Cluster:
                 if self.slots:
                     self._seen = monotonic()
 
+    def _ask_for(self, function: Callable[[Any, T], R], task: T) -> Future[R]:
+        """Give a task to the scheduler."""
+        asked: Future[R] = Future()
+        remote = self._client.submit(perform, function, self._shared.digest, task, pure=False)
+        self._asked.add(remote)
+        loop = self._client.loop
+        assert loop is not None  # it runs as long as the client is open
+        loop.add_callback(_bring, remote, asked)
+        return asked
+
     def _pass_on(
         self, asked: Future[R], answer: Future[R], again: tuple[Callable[[Any, T], R], T] | None = None
     ) -> None:
-        if asked.cancelled():
-            answer.set_exception(self._vanished())
-            return
         problem = asked.exception()
         if problem is None:
             answer.set_result(asked.result())
@@ -198,7 +206,8 @@ class Cluster:
                 )
             )
         else:
-            answer.set_exception(self._vanished() if isinstance(problem, FutureCancelledError) else problem)
+            gone = isinstance(problem, (CancelledError, AsyncCancelledError))
+            answer.set_exception(self._vanished() if gone else problem)
 
     def _once_more(self, function: Callable[[Any, T], R], task: T, answer: Future[R]) -> None:
         Thread(
@@ -210,7 +219,7 @@ class Cluster:
         with self._suspects:
             if self._ended.is_set():
                 return
-            asked = self._executor.submit(perform, function, self._shared.digest, task)
+            asked = self._ask_for(function, task)
             while not wait([asked], timeout=LOOK).done:
                 if self._ended.is_set():
                     return
@@ -225,10 +234,22 @@ class Cluster:
     def _farewell(self) -> None:
         with suppress(Exception):
             if self._client.status == "running":
-                self._executor.shutdown(wait=False)
+                self._client.cancel(list(self._asked))
                 self._client.unregister_worker_plugin(self._name)
         with suppress(Exception):
             self._client.close(timeout=FAREWELL)
+
+
+async def _bring(remote: Any, asked: Future[Any]) -> None:
+    """Bring the outcome of a task, whatever it is.
+
+    The executor that Dask offers forgets a task whose worker ends before its result was fetched, if those that try
+    it next end too: its future is never done, and whoever waits for it waits for ever.
+    """
+    try:
+        asked.set_result(await remote)
+    except BaseException as problem:  # of the task, of the workers, or of a client that is being closed
+        asked.set_exception(problem)
 
 
 class _Holds(WorkerPlugin):
