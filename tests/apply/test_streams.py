@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from threading import Barrier, Event, Lock, Thread
 
 import numpy as np
@@ -69,6 +70,22 @@ def most_at_once(read, batches=12):
         one.result(timeout=30)
     pool.close()
     return most
+
+
+def test_beside_a_graphics_card_files_are_read_while_it_computes(four_cores):
+    pool, read = streams.Streams(torch.device("cuda")), Event()  # what computes here only waits
+
+    def compute(place, _room):
+        return place > 0 or read.wait(10)
+
+    def see(room, place):
+        if place == 1:
+            read.set()
+        return place
+
+    first, second = (pool.submit(partial(see, place=place), compute) for place in range(2))
+    assert first.result(timeout=20) and second.result(timeout=20)
+    pool.close()
 
 
 def busy():

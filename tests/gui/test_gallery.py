@@ -10,6 +10,7 @@ from qtpy.QtWidgets import QComboBox, QLineEdit, QPushButton, QTabBar
 from napari_ctc.data.composites import composite, ramps
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.gui import gallery_thumbnails
+from napari_ctc.gui.open_jobs import open_paths
 from napari_ctc.gui.rows import Status
 from napari_ctc.review.space import Space
 
@@ -254,6 +255,20 @@ def test_the_selection_stays_with_its_specimens_when_they_are_sorted(
         sort_by(qtbot, dock, words)
         assert set(dock.table.selected()) == {3, 8}
     assert viewer.dims.current_step[0] == 8
+
+
+@pytest.mark.parametrize("shown_before", [False, True])
+def test_what_the_buttons_open_looks_as_on_the_canvas(viewer, dock, drawn_folder, qtbot, shown_before):
+    if shown_before:
+        dock.findChild(QTabBar, "viewTabs").setCurrentIndex(1)
+    open_paths(viewer, drawn_folder)  # the layers come one by one
+    qtbot.waitUntil(lambda: len(dock.session) == 60, timeout=TIME)
+    gallery = show_gallery(qtbot, dock)
+    opened = pixel(gallery, 0)
+    viewer.layers.clear()
+    qtbot.waitUntil(lambda: len(dock.session) == 0, timeout=TIME)
+    open_gallery(qtbot, viewer, dock, drawn_folder)
+    assert opened == pixel(gallery, 0) != (255, 255, 255)
 
 
 def test_orders_are_what_they_say_they_are(viewer, dock, drawn_folder, tiny_classifier, qtbot):

@@ -66,6 +66,7 @@ class Cluster:
         self._ended = Event()
         self._told = False
         self._suspects = Lock()
+        self._asked: WeakSet[Any] = WeakSet()  # futures of Dask
         try:
             self._client = Client(address, timeout=CONNECT, set_as_default=False, name="napari-ctc")
         except (OSError, ValueError) as problem:
@@ -80,7 +81,6 @@ class Cluster:
         except BaseException:
             self.close()
             raise
-        self._asked: WeakSet[Any] = WeakSet()  # futures of Dask
         self._seen = monotonic()
         Thread(target=self._watch, name="napari-ctc watch", daemon=True).start()
 

@@ -4,8 +4,8 @@ Within one batch, all cores wait for the slowest after every layer, and any that
 the others up. Batches side by side wait for nothing of each other.
 
 Reading and hashing files that the system holds in memory keeps a core busy, and hands Python's lock over several
-times a file: half as many threads as compute do it at a time. Where reading mostly waits for a slow or distant
-disk, all may.
+times a file: half as many threads as compute do it at a time, and on a single core none beside the one that
+computes. Where reading mostly waits for a slow or distant disk, all may. Beside a graphics card it always goes on.
 """
 
 from __future__ import annotations
@@ -55,7 +55,10 @@ class Streams:
         self.count, cores = streams(device)
         self.threads = self.count + AHEAD
         self._computing = Semaphore(self.count)
-        self._reading = Semaphore(self.count // 2) if self.count > 1 else self._computing
+        if device.type != "cpu":
+            self._reading = Semaphore(AHEAD)
+        else:
+            self._reading = Semaphore(self.count // 2) if self.count > 1 else self._computing
         self._slow = False  # whether reading mostly waits
         self._closing = False
         self._own = local()

@@ -13,10 +13,10 @@ from napari_ctc.gui.stage import Stage, stack_of
 
 if TYPE_CHECKING:
     from napari.layers import Layer
-    from napari.viewer import Viewer
     from numpy.typing import NDArray
 
     from napari_ctc.data.stacks import SpecimenStack
+    from napari_ctc.gui.session import Session
 
 _SETTLE_MS = 120  # a slider that is dragged changes a layer many times a second
 _EVENTS = ("colormap", "contrast_limits", "gamma", "visible", "opacity")
@@ -61,24 +61,26 @@ class Looks(QObject):
 
     Parameters
     ----------
-    viewer : napari.Viewer
+    session : Session
     parent : QObject
     """
 
     changed = Signal()  # shortly after a layer was given another colour, contrast, gamma or visibility
 
-    def __init__(self, viewer: Viewer, parent: QObject) -> None:
+    def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
-        self._stage = Stage(viewer)
+        self._session = session
+        self._stage = Stage(session.viewer)
         self._followed: list[Layer] = []
         self._looks: dict[int, Look] = {}
         self._settle = QTimer(self)
         self._settle.setSingleShot(True)
         self._settle.setInterval(_SETTLE_MS)
         self._settle.timeout.connect(self._look)
-        self._layers = viewer.layers.events
+        self._layers = session.viewer.layers.events
         for event in (self._layers.inserted, self._layers.removed):
             event.connect(self._ask)
+        session.specimens_changed.connect(self._look)  # at once: layers can be there before their stack is open
         self._look()
 
     def of(self, stack: SpecimenStack) -> Look:
@@ -94,6 +96,7 @@ class Looks(QObject):
         self._settle.stop()
         for event in (self._layers.inserted, self._layers.removed):
             event.disconnect(self._ask)
+        self._session.specimens_changed.disconnect(self._look, missing_ok=True)
         self._follow([])
 
     def _follow(self, layers: list[Layer]) -> None:

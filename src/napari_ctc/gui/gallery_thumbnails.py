@@ -97,7 +97,7 @@ class Thumbnails(QWidget):
         self.setObjectName("thumbnails")
         self.hide()
         self._session = session
-        self._looks = Looks(session.viewer, self)
+        self._looks = Looks(session, self)
         self._looks.changed.connect(self._begin_edition)
         self._apart, self._edition = False, 0
         self._kept: OrderedDict[int, tuple[int, QImage]] = OrderedDict()

@@ -132,7 +132,7 @@ def _scaled(
     rows = raw.view(specimens, side, side * channels)
     factors, shifts = (in_rows(one, side, raw.device)[:, None] for one in (factor, shift))  # (B, 1, side * C)
     pixels = _empty(rows.shape, dtype, raw.device, room)
-    count = max(1, NUMBERS_IN_CACHE // rows[0].numel())
+    count = max(1, NUMBERS_IN_CACHE // rows[0].numel()) if raw.device.type == "cpu" else specimens
     wide = torch.empty((count, *rows.shape[1:]), device=raw.device) if dtype != torch.float32 else None
     # Cut up in one go: each call hands Python's lock over, for which others wait while a folder is classified.
     cuts = tuple(range(count, specimens, count))
