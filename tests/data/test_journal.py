@@ -305,6 +305,27 @@ def test_a_manifest_keeps_its_form_its_order_and_its_columns(tmp_path, before, a
     assert Manifest.read(table).keys
 
 
+def test_a_table_without_labels_stays_as_it_is_when_none_are_given(tmp_path):
+    table = tmp_path / "labels.csv"
+    table.write_text("path,source\na.npy,s1\n")
+    with Journal(table):
+        pass
+    assert [one.name for one in tmp_path.iterdir()] == ["labels.csv"]
+    with Journal(table) as journal:
+        journal.unsure(["a.npy"])
+    assert table.read_text() == "path,source\na.npy,s1\n"
+
+
+@pytest.mark.parametrize("mark", [",", ";", "\t"])
+@pytest.mark.parametrize("name", ["big, round", "big; round; dark", 'a "tab"\t'])
+def test_a_class_name_with_a_mark_that_separates_cells_leaves_the_table_readable(tmp_path, mark, name):
+    table = tmp_path / "mine.csv"
+    table.write_text(f"a.npy{mark}debris\nb.npy{mark}\n")
+    with Journal(table) as journal:
+        journal.label(["a.npy", "b.npy"], name.strip())
+    assert list(Manifest.read(table).table["label"]) == [name.strip()] * 2
+
+
 def test_a_label_taken_back_after_folding_restores_the_cell(tmp_path):
     table = tmp_path / "labels.csv"
     text = "path,label,by\na.npy,debris,classifier\n"

@@ -117,6 +117,11 @@ def test_keys_name_entries_of_stacks():
     assert split_key("slide#3/b.npy") == ("slide#3/b.npy", None)
 
 
+@pytest.mark.parametrize("index", ["²", "9" * 5000, "-1", "1_0"])
+def test_what_only_looks_like_a_number_names_no_entry(index):
+    assert split_key(f"b.npy#{index}") == (f"b.npy#{index}", None)
+
+
 # ------------------------------------------------------------------------------------- what is refused
 
 
@@ -129,6 +134,11 @@ class _Trap:
 
 def _structured():
     return np.zeros((8, 9, 4), dtype=[("a", "f4"), ("b", "i2")])
+
+
+def _with_header(text):
+    header = f"{text}\n".encode()
+    return b"\x93NUMPY\x01\x00" + len(header).to_bytes(2, "little") + header + bytes(1000)
 
 
 WRONG = {
@@ -150,6 +160,12 @@ WRONG = {
     "more pixels than any machine counts": (
         bytes_of(specimen()).replace(b"(10, 12, 4), }" + b" " * 24, b"(4294967296, 4294967296, 4), }" + b" " * 8),
         "cut short",
+    ),
+    "header nested deeply": (_with_header("{'shape': (" + "-" * 5000 + "1,)}"), "damaged header"),
+    "header nested more deeply": (_with_header("-" * 9000 + "1"), "damaged header"),
+    "shape of truth values": (
+        bytes_of(specimen()).replace(b"(10, 12, 4), }", b"(True, True, 4), }"),
+        "damaged header",
     ),
     "negative shape": (bytes_of(specimen()).replace(b"(10, 12, 4)", b"(-1, 12, 4)"), "damaged header"),
     "unknown version": (b"\x93NUMPY\x09\x00" + bytes_of(specimen())[8:], "damaged header"),

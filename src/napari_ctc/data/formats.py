@@ -22,6 +22,16 @@ from napari_ctc.errors import SpecimenError
 
 Array = NDArray[Any]
 
+_NO_HEADER = (  # what NumPy and Python's parser raise at a damaged header; the last two at one nested very deeply
+    ValueError,
+    SyntaxError,
+    EOFError,
+    TypeError,
+    tokenize.TokenError,
+    RecursionError,
+    MemoryError,
+)
+
 
 @dataclass(frozen=True)
 class ArrayFile:
@@ -61,7 +71,7 @@ def open_npy(path: Path) -> ArrayFile:
         header = start[:length] if length <= 128 else start + file.read(length - 128)
     try:
         shape, fortran, dtype = parse_header(header)
-    except (ValueError, SyntaxError, EOFError, TypeError, tokenize.TokenError) as problem:
+    except _NO_HEADER as problem:
         raise SpecimenError(f"{path.name} has a damaged header. Please save the specimen again.") from problem
     if dtype.hasobject:
         raise SpecimenError(
@@ -100,8 +110,8 @@ def parse_header(header: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     version = np.lib.format.read_magic(file)
     read = np.lib.format.read_array_header_1_0 if version[0] == 1 else np.lib.format.read_array_header_2_0
     shape, fortran, dtype = read(file)
-    if any(side < 0 for side in shape):
-        raise ValueError("a negative shape")
+    if any(type(side) is not int or side < 0 for side in shape):  # True counts as a whole number in Python
+        raise ValueError("a shape that no array has")
     return shape, fortran, dtype
 
 

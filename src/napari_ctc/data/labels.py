@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_ctc.data.manifest import classes_of
-from napari_ctc.data.tables import checked_key, delimiter_of, table_of, text_of
+from napari_ctc.data.tables import DELIMITERS, checked_key, delimiter_of, table_of, text_of
 
 _MARK = b"\xef\xbb\xbf"  # the byte order mark that Excel wants at the start of a CSV in UTF-8
 
@@ -101,6 +101,8 @@ class LabelTable:
         text = text_of(self._path, self.content)
         delimiter = delimiter_of(text)
         names = self._header or ("path", "label")
+        if "label" not in names and not any(label.name for label in changes.values()):
+            return self.content  # a column of nothing is none to add
         lines = self._lines_of_plain(text, delimiter, names, changes) or self._lines(
             text, delimiter, names, changes
         )
@@ -111,7 +113,7 @@ class LabelTable:
             lines[-1] += end
         for key, label in added:
             row = {"path": key, "label": label.name, "source": sources.get(key, ""), "by": label.by}
-            lines.append(delimiter.join(_cell(row.get(name, ""), delimiter) for name in names) + end)
+            lines.append(delimiter.join(_cell(row.get(name, "")) for name in names) + end)
         mark = _MARK if self.content.startswith(_MARK) else b""
         return mark + "".join(lines).encode()
 
@@ -189,7 +191,7 @@ def _edited(text: str, delimiter: str, cells: Mapping[int, str]) -> str:
     quoted = bool(parts) and all(part.strip().startswith('"') for part in parts)
     parts += [""] * (max(cells) + 1 - len(parts))
     for place, cell in cells.items():
-        parts[place] = _cell(cell, delimiter, quoted or parts[place].strip().startswith('"'))
+        parts[place] = _cell(cell, quoted or parts[place].strip().startswith('"'))
     return delimiter.join(parts) + end
 
 
@@ -210,8 +212,9 @@ def _raw_cells(row: str, delimiter: str) -> list[str]:
     return parts
 
 
-def _cell(text: str, delimiter: str, quoted: bool = False) -> str:
-    if quoted or any(mark in text for mark in (delimiter, '"', "\r", "\n")):
+def _cell(text: str, quoted: bool = False) -> str:
+    # All that may separate cells, since in a table without a header this row may tell which of them does.
+    if quoted or any(mark in text for mark in (*DELIMITERS, '"', "\r", "\n")):
         return '"' + text.replace('"', '""') + '"'
     return text
 
@@ -223,4 +226,4 @@ def _line_end(text: str) -> str:
 def _table_of(labels: Mapping[str, Label]) -> bytes:
     """Write a table where there was none: its labelled specimens."""
     rows = [("path", "label"), *((key, label.name) for key, label in labels.items() if label.name)]
-    return "".join(f"{_cell(key, ',')},{_cell(name, ',')}\n" for key, name in rows).encode()
+    return "".join(f"{_cell(key)},{_cell(name)}\n" for key, name in rows).encode()

@@ -11,6 +11,7 @@ import io
 from itertools import islice
 
 from napari_ctc.data.formats import READERS
+from napari_ctc.data.specimens import split_key
 
 _ODD = ("\n.", "/.", "//", "/\n")  # a hidden name, ".", "..", or an empty part of a path
 _AT_ONCE = (
@@ -34,6 +35,9 @@ def plain_columns(text: str, delimiter: str, home: str) -> dict[str, list[str]] 
     dict of str to list of str, or None
         The names in lower case; under `path` the keys, each once.
     """
+    text = text.replace("\r\n", "\n")
+    if "\r" in text or f"{home}/" in text:  # other line ends; a slash too many behind the folder
+        return None
     columns: list[list[str]] = []
     reader = csv.reader(io.StringIO(text), delimiter=delimiter, strict=True)
     try:
@@ -61,15 +65,10 @@ def _plain(keys: list[str]) -> bool:
         return False
     together = "\n".join(keys)
     lines = f"\n{together}\n"
-    files = [_file_of(key) for key in keys] if "#" in together else keys
+    files = [split_key(key)[0] for key in keys] if "#" in together else keys
     return (
         {ending.lower() for ending in {file.rpartition(".")[2] for file in files}} <= _SUFFIXES
         and "\\" not in together
         and together.count("\n") == len(keys) - 1
         and not any(part in lines for part in _ODD)  # an expression would take ten times as long
     )
-
-
-def _file_of(key: str) -> str:
-    file, mark, index = key.rpartition("#")
-    return file if mark and index.isdigit() else key

@@ -20,6 +20,8 @@ from napari_ctc.data.formats import Array, ArrayFile, is_specimen_file, open_fil
 from napari_ctc.errors import SpecimenError
 from napari_ctc.settings import ChannelAxis
 
+_LONGEST = 18  # digits of an index, which fits 64 bits then
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -64,7 +66,7 @@ class Contents:
 def split_key(key: str) -> tuple[str, int | None]:
     """Split a specimen's key into its file's path and its index inside a stack (None without one)."""
     path, mark, index = key.rpartition("#")
-    if mark and index.isdigit() and is_specimen_file(path):
+    if mark and len(index) <= _LONGEST and index.isdecimal() and is_specimen_file(path):
         return path, int(index)
     return key, None
 

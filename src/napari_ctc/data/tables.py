@@ -28,7 +28,10 @@ SPLITS = {
     "test": "test",
 }
 
-_FIRST_LINE = re.compile(r"\S[^\r\n]*")  # that holds anything
+DELIMITERS = ",;\t"
+
+_FIRST_ROW = re.compile(r'\s*((?:"[^"]*"|[^\r\n])*)')  # that holds anything
+_QUOTED = re.compile(r'"[^"]*"')
 _ODD = re.compile(r"(?:^|/)\.{0,2}(?:/|$)")  # an empty part of a path, "." or ".."
 
 
@@ -87,9 +90,9 @@ def text_of(path: Path, content: bytes) -> str:
 
 
 def delimiter_of(text: str) -> str:
-    """Tell what separates the cells, by the first line that holds anything."""
-    first = _FIRST_LINE.search(text)
-    return max(",;\t", key=first[0].count) if first else ","
+    """Tell what separates the cells, by the first row that holds anything; quoted text in it does not count."""
+    first = _FIRST_ROW.match(text)
+    return max(DELIMITERS, key=_QUOTED.sub("", first[1] if first else "").count)
 
 
 def rows_of(path: Path, text: str) -> tuple[list[tuple[int, list[str]]], list[str] | None]:
