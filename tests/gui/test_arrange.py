@@ -25,6 +25,17 @@ def test_one_command_opens_the_docks_below_and_beside_the_canvas(make_napari_vie
     assert main.tabifiedDockWidgets(train) == [folder]
 
 
+def test_the_docks_are_tabs_tomorrow_too(make_napari_viewer):
+    """napari remembers at which side a dock was, not that it was a tab."""
+    from napari.settings import get_settings
+
+    viewer = make_napari_viewer()
+    get_settings().application.plugin_widget_positions |= dict.fromkeys(NAMES[1:], "right")
+    run_command()
+    train, folder = (viewer.window.dock_widgets[name].parent() for name in NAMES[1:])
+    assert viewer.window._qt_window.tabifiedDockWidgets(train) == [folder]
+
+
 def test_the_command_leaves_docks_where_the_person_put_them(make_napari_viewer):
     viewer = make_napari_viewer()
     dock, _ = viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")

@@ -257,6 +257,20 @@ def test_the_selection_stays_with_its_specimens_when_they_are_sorted(
     assert viewer.dims.current_step[0] == 8
 
 
+def test_a_set_that_another_one_hides_keeps_its_colours_in_a_dock_opened_later(viewer, dock, drawn_folder, qtbot):
+    gallery = open_gallery(qtbot, viewer, dock, drawn_folder)
+    before = pixel(gallery, 0)
+    viewer.open(str(drawn_folder / "slide_2"), plugin="napari-ctc")
+    assert not any(layer.visible for layer in viewer.layers[:4])
+    viewer.window.remove_dock_widget("all")
+    dock = viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")[1]
+    qtbot.waitUntil(dock.table.isVisible, timeout=TIME)
+    gallery = show_gallery(qtbot, dock)
+    gallery.scrollToTop()
+    settle(qtbot, dock)
+    assert pixel(gallery, 0) == before != (0, 0, 0)
+
+
 @pytest.mark.parametrize("shown_before", [False, True])
 def test_what_the_buttons_open_looks_as_on_the_canvas(viewer, dock, drawn_folder, qtbot, shown_before):
     if shown_before:

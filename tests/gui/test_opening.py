@@ -181,3 +181,5 @@ def test_the_dialog_stays_when_nothing_could_be_opened(dialog, opening, monkeypa
     assert not dialog.table.isEnabled()  # no second one while this one is being read
     qtbot.waitUntil(dialog.table.isEnabled, timeout=TIME)
     assert not dialog.isHidden()
+    assert "no column is called 'path'" in dialog.problem.text()  # napari shows a line of it, behind the dialog
+    assert dialog.problem.isVisibleTo(dialog)

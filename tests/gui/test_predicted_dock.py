@@ -357,6 +357,24 @@ def test_selecting_a_single_file_shows_its_layers_alone(viewer, dock, drawn_fold
     assert viewer.layers.selection.active in list(viewer.layers)[4:]
 
 
+def test_of_two_folders_the_dock_names_the_table_of_the_specimen_shown(
+    viewer, dock, drawn_folder, tiny_classifier, qtbot, tmp_path
+):
+    dock.session.classifier = tiny_classifier
+    for number in range(2):
+        folder = tmp_path / f"folder_{number}"
+        folder.mkdir()
+        for path in sorted(drawn_folder.glob("slide_2/*.npy"))[:3]:
+            (folder / path.name).write_bytes(path.read_bytes())
+        open_folder(viewer, folder)
+    qtbot.waitUntil(lambda: "folder_1/labels.csv" in dock.strip.place.text(), timeout=TIME)
+    predicted(qtbot, dock)
+    click_row(qtbot, dock, 0)
+    assert "folder_0/labels.csv" in dock.strip.place.text()
+    click_row(qtbot, dock, 4)
+    assert "folder_1/labels.csv" in dock.strip.place.text()
+
+
 def export(dock, qtbot, name, path):
     dock.export_menu.ask_path = lambda title, suggestion, kind: str(path)
     action = next(action for action in dock.export_menu.actions() if action.objectName() == name)

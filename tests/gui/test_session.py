@@ -52,9 +52,9 @@ def manifest_of(count, root="/data", labels=None, channels=4):
     return Manifest(pd.DataFrame(table, dtype="str"), Path(root), Layout(channels))
 
 
-def show(viewer, manifest, channels=2):
+def show(viewer, manifest, channels=2, side=8):
     stack = Stack(manifest)
-    shape = (len(manifest), 8, 8) if len(manifest) > 1 else (8, 8)
+    shape = (len(manifest), side, side) if len(manifest) > 1 else (side, side)
     for channel in range(channels):
         viewer.add_image(np.zeros(shape, np.uint8), metadata={"napari_ctc": {"stack": stack, "channel": channel}})
     return stack
@@ -140,9 +140,9 @@ def test_the_slider_and_the_session_name_the_same_specimen(viewer, session):
 
 def test_going_to_a_specimen_of_another_set_shows_that_set_alone(viewer, session):
     show(viewer, manifest_of(1))
+    viewer.layers[0].visible = False
     show(viewer, manifest_of(1, "/other"))
     show(viewer, manifest_of(4, "/third"))
-    viewer.layers[0].visible = False
     session.go_to(1)
     assert [layer.visible for layer in viewer.layers] == [False, False, True, True, False, False]
     session.go_to(0)
@@ -150,6 +150,39 @@ def test_going_to_a_specimen_of_another_set_shows_that_set_alone(viewer, session
     session.go_to(4)
     assert session.current == 4
     assert viewer.dims.current_step[0] == 2
+
+
+def test_the_set_that_the_labels_go_to_is_alone_on_the_canvas(viewer, session):
+    """Two specimens added up are no specimen, and the one that is named would not be the one that is seen."""
+    show(viewer, manifest_of(4))
+    viewer.layers[0].visible = False
+    show(viewer, manifest_of(3, "/other"))
+    assert session.current >= 4
+    assert [layer.visible for layer in viewer.layers] == [False, False, True, True]
+    viewer.layers.selection.active = viewer.layers[1]
+    assert 0 <= session.current < 4
+    assert [layer.visible for layer in viewer.layers] == [False, True, False, False]
+    viewer.layers[3].visible = True  # by hand
+    viewer.dims.set_current_step(0, 2)
+    assert viewer.layers[3].visible
+
+
+def test_a_set_that_was_hidden_comes_back_when_the_other_is_closed(viewer, session):
+    show(viewer, manifest_of(4))
+    show(viewer, manifest_of(3, "/other"))
+    session.go_to(0)
+    assert [layer.visible for layer in viewer.layers] == [True, True, False, False]
+    for layer in viewer.layers[:2]:
+        viewer.layers.remove(layer)
+    assert [layer.visible for layer in viewer.layers] == [True, True]
+
+
+def test_specimens_of_another_size_are_brought_into_view(viewer, session):
+    show(viewer, manifest_of(4))
+    viewer.reset_view()
+    before = viewer.scene.camera.zoom
+    show(viewer, manifest_of(3, "/other"), side=80)
+    assert viewer.scene.camera.zoom == pytest.approx(before / 10, rel=0.05)
 
 
 def test_a_layer_with_a_scale_does_not_confuse_the_slider(viewer, session):

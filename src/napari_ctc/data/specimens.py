@@ -191,15 +191,19 @@ def contents_of(name: str, file: ArrayFile, layout: Layout) -> Contents:
             f"{name} holds {kind}; a specimen needs real numbers or integers. Save its real part or magnitude."
         )
     wanted = (
-        f"a specimen needs {channels} channels: (height, width, {channels}) or ({channels}, height, width), "
-        f"or (number, height, width, {channels}) for a stack"
+        f"a specimen needs {channels} channel{'s' * (channels > 1)}: (height, width, {channels}) or "
+        f"({channels}, height, width), or (number, height, width, {channels}) for a stack"
+    )
+    another = (
+        f"{name} holds an array of shape {shape}; {wanted}. If your specimens have another number of channels, "
+        f"set it (--channels at a terminal; 'Open specimens…' in napari)."
     )
     if 0 in shape:
         raise SpecimenError(f"{name} holds no pixels: its array has the shape {shape}; {wanted}.")
     if len(shape) == 2 and channels == 1:
         return Contents(None, *shape, 1, _native(file.dtype), False)
     if len(shape) not in (3, 4):
-        raise SpecimenError(f"{name} holds an array of shape {shape}; {wanted}.")
+        raise SpecimenError(another)
     image = shape[-3:]
     first, last = image[0] == channels, image[-1] == channels
     if first and last and layout.axis == "auto":
@@ -209,10 +213,7 @@ def contents_of(name: str, file: ArrayFile, layout: Layout) -> Contents:
         )
     channels_first = layout.axis == "first" or (layout.axis == "auto" and first)
     if not (first if channels_first else last):
-        raise SpecimenError(
-            f"{name} holds an array of shape {shape}; {wanted}. If your specimens have another number of "
-            f"channels, set it (--channels at a terminal; 'Open specimens…' in napari)."
-        )
+        raise SpecimenError(another)
     height, width = image[1:] if channels_first else image[:2]
     return Contents(
         shape[0] if len(shape) == 4 else None, height, width, channels, _native(file.dtype), channels_first

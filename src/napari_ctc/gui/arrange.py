@@ -20,10 +20,11 @@ _WIDTH = 430  # pixels, of the docks beside it
 def classify_specimens(viewer: Viewer) -> None:
     """Open *Predicted classes* below the canvas, and *Train classifier* and *Classify folder* as tabs beside it.
 
-    A dock that is open, or that the person put elsewhere once, stays where it is.
+    A dock that is open stays where it is; one that the person put at another side once opens there again.
     """
     window = getattr(viewer, "__wrapped__", viewer).window  # a command gets the viewer behind a proxy
-    known = {*window.dock_widgets, *get_settings().application.plugin_widget_positions}
+    open_already = set(window.dock_widgets)
+    known = {*open_already, *get_settings().application.plugin_widget_positions}
     predicted, _ = window.add_plugin_dock_widget(PLUGIN, "Predicted classes")
     train, _ = window.add_plugin_dock_widget(PLUGIN, "Train classifier")
     folder, _ = window.add_plugin_dock_widget(PLUGIN, "Classify folder")
@@ -31,8 +32,8 @@ def classify_specimens(viewer: Viewer) -> None:
     if predicted.name not in known:
         main.addDockWidget(Qt.DockWidgetArea.BottomDockWidgetArea, predicted)
         main.resizeDocks([predicted], [_HEIGHT], Qt.Orientation.Vertical)
-    if not {train.name, folder.name} & known:
-        main.tabifyDockWidget(train, folder)
+    if not {train.name, folder.name} & open_already and main.dockWidgetArea(train) == main.dockWidgetArea(folder):
+        main.tabifyDockWidget(train, folder)  # also tomorrow: napari remembers at which side, but not as tabs
         main.resizeDocks([train], [_WIDTH], Qt.Orientation.Horizontal)
     for dock in (predicted, folder, train):
         dock.show()

@@ -9,7 +9,7 @@ import numpy as np
 from qtpy.QtCore import QObject, QTimer, Signal
 
 from napari_ctc.data.composites import LEVELS, ramps
-from napari_ctc.gui.stage import Stage, stack_of
+from napari_ctc.gui.stage import stack_of
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -70,7 +70,7 @@ class Looks(QObject):
     def __init__(self, session: Session, parent: QObject) -> None:
         super().__init__(parent)
         self._session = session
-        self._stage = Stage(session.viewer)
+        self._stage = session.stage
         self._followed: list[Layer] = []
         self._looks: dict[int, Look] = {}
         self._settle = QTimer(self)
@@ -129,9 +129,9 @@ class Looks(QObject):
                 channel = layer.metadata["napari_ctc"]["channel"]
                 colours[channel] = layer.colormap.map(_LEVELS**layer.gamma)[:, :3] * layer.opacity
                 limits[channel] = layer.contrast_limits
-                visible[channel] = layer.visible
+                visible[channel] = self._stage.would_show(layer)
         known = self._looks.get(id(stack))
         if not visible.any() and known is not None:
-            # Another set stands on the canvas, or all was hidden: thumbnails are not black for that.
+            # All was hidden by hand: thumbnails are not black for that.
             visible = known.visible
         return Look(colours, limits, visible)

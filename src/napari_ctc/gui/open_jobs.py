@@ -78,7 +78,7 @@ class Opening(QWidget):
     """
 
     opened = Signal()
-    failed = Signal()
+    failed = Signal(str)  # why, in a sentence; napari shows it, too
 
     def __init__(self, viewer: Viewer, read: Callable[[], SpecimenStack], name: str, **source: object) -> None:
         super().__init__(viewer.window._qt_window)  # noqa: SLF001 - ends with the window
@@ -99,8 +99,8 @@ class Opening(QWidget):
             on_finished=self._leave_without,
         )
 
-    def _tell(self, _problem: Exception) -> None:
-        self.failed.emit()
+    def _tell(self, problem: BaseException) -> None:
+        self.failed.emit(str(problem))
 
     def _leave_without(self) -> None:
         """Go where nothing was opened. Not sooner: what shows the error goes with this, shown or not."""
@@ -123,14 +123,14 @@ class Opening(QWidget):
         try:
             with layer_source(**self._source):
                 self._viewer.add_layer(Layer.create(*self._layers.pop(0)))
-        except BaseException:
-            self._end()
+        except BaseException as problem:
+            self._end(problem)
             raise
         self._next.start(0 if self._layers else _FIRST_PICTURE_MS)
 
-    def _end(self) -> None:
+    def _end(self, problem: BaseException) -> None:
         arrivals.end(self._stack)
-        self.failed.emit()
+        self._tell(problem)
         self.deleteLater()
 
 

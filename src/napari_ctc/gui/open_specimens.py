@@ -42,6 +42,8 @@ class OpenSpecimens:
         The class names that `rows` refers to.
     current : int
         The specimen on the canvas; -1 for none.
+    stage : Stage
+        The layers that show specimens.
     """
 
     specimens_changed = Signal()
@@ -53,7 +55,7 @@ class OpenSpecimens:
         self._starts = np.zeros(1, np.int64)  # where each stack's rows begin; at the end, their number
         self._order: NDArray[np.intp] | None = None  # of the rows by their ids; None where these rise
         self._ids_given = 0
-        self._stage = Stage(viewer)
+        self.stage = Stage(viewer)
         self.classes: tuple[str, ...] = ()
         self.rows = Rows.blank(0, 0, 0)
         self.files = np.zeros(0, np.int64)  # alike for rows of one file
@@ -160,16 +162,16 @@ class OpenSpecimens:
 
     def go_to(self, index: int) -> None:
         """Show a specimen on the canvas."""
-        self._stage.show(*self.locate(index))
+        self.stage.show(*self.locate(index))
         self._follow_slider()
 
     def show_anew(self, index: int) -> None:
         """Let the layers of a specimen whose file changed show the file as it is."""
-        self._stage.show_anew(*self.locate(index))
+        self.stage.show_anew(*self.locate(index))
 
     def _follow_layers(self, event: Any = None) -> None:
         """Let the rows follow the layers; what is known of a set goes with it."""
-        stacks = self._stage.stacks
+        stacks = self.stage.stacks
         if [id(stack) for stack in stacks] != [id(stack) for stack in self._stacks]:
             self._replace_stacks(stacks)
             self.specimens_changed.emit()
@@ -206,16 +208,15 @@ class OpenSpecimens:
         """Bring up to date what depends on the rows, before anybody hears of it."""
 
     def _follow_slider(self, event: Any = None) -> None:
-        current = self._find_current()
+        shown = self.stage.on_canvas()
+        if shown is not None:
+            self.stage.give_canvas(shown[0])
+        current = NOT_KNOWN if shown is None else self._place_of(*shown)
         if current != self.current:
             self.current = current
             self.current_changed.emit(current)
 
-    def _find_current(self) -> int:
-        shown = self._stage.on_canvas()
-        if shown is None:
-            return NOT_KNOWN
-        stack, place = shown
+    def _place_of(self, stack: SpecimenStack, place: int) -> int:
         if not any(one is stack for one in self._stacks):
             return self.current  # selected before the list of layers says that it is inserted
         return self.first_of(stack) + place if 0 <= place < len(stack.manifest) else NOT_KNOWN

@@ -205,8 +205,14 @@ class OpenDialog(QDialog):
         opening.opened.connect(self.accept)
         opening.failed.connect(self._stay)
 
-    def _stay(self) -> None:
+    def _stay(self, problem: str) -> None:
         self._be_busy(False)
+        self._say(problem)  # napari cuts it to a line, which nobody can unfold behind this dialog
+
+    def _say(self, problem: str) -> None:
+        self.problem.setText(problem)
+        self.problem.setVisible(bool(problem))
+        self.adjustSize()
 
     def _be_busy(self, on: bool) -> None:
         """Take no second order while one is being carried out."""
@@ -219,8 +225,7 @@ class OpenDialog(QDialog):
         try:
             set_preferences(Layout(self.channels.value(), self.axis.currentData()), self.names.text().split(","))
         except CTCError as problem:
-            self.problem.setText(str(problem))
-            self.problem.show()
+            self._say(str(problem))
             return False
-        self.problem.hide()
+        self._say("")
         return True

@@ -128,7 +128,8 @@ class PredictedDock(PredictedParts):
     def _follow_current(self) -> None:
         self.table.follow(self.session.current)
         total, shown = len(self.session), len(self.model.indices)
-        self.shown.setText(f"{total:,} specimens" if shown == total else f"{shown:,} of {total:,} specimens")
+        words = "specimen" if total == 1 else "specimens"
+        self.shown.setText(f"{total:,} {words}" if shown == total else f"{shown:,} of {total:,} {words}")
         self.export_button.setText("Export" if shown == total else f"Export these {shown:,}")
         self.export_button.setEnabled(shown > 0)
 
@@ -136,6 +137,7 @@ class PredictedDock(PredictedParts):
         self.details.show_specimen(self.session.current)
         self._canvas_text.show()
         self.views.refresh()
+        self.strip.show_place()
 
     def _classes_changed(self) -> None:
         self._filter_names = self.session.classes

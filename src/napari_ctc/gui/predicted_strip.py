@@ -54,7 +54,7 @@ class ClassStrip(QWidget):
         self._told = ""
         self._build()
         labelling.told.connect(self._tell)
-        labelling.places_changed.connect(self._show_place)
+        labelling.places_changed.connect(self.show_place)
         self.chips.named.connect(self._name)
         self.chips.renamed.connect(self._rename)
         self.chips.coloured.connect(self._colour)
@@ -129,7 +129,6 @@ class ClassStrip(QWidget):
         self._needed = needed(names, counts, self._sources())
         self._show_hint()
         self._show_origin()
-        self._show_place()
 
     def _sources(self) -> dict[str, set[str]]:
         """Give the sources of the specimens labelled of each class, an empty word where one is not known."""
@@ -151,7 +150,8 @@ class ClassStrip(QWidget):
 
     _needed = ""
 
-    def _show_place(self) -> None:
+    def show_place(self) -> None:
+        """Show in which table the labels of the current specimen are."""
         book = self._labelling.book
         self.change.setVisible(book is not None)
         if book is None:

@@ -57,6 +57,8 @@ class Stage:
     def __init__(self, viewer: Viewer) -> None:
         self._viewer = weakref.ref(viewer)
         self._hidden: weakref.WeakSet[Layer] = weakref.WeakSet()
+        self._shown: weakref.ref[SpecimenStack] | None = None  # the set that has the canvas
+        self._frame: tuple[int, ...] = ()  # (height, width) of its specimens
 
     @property
     def layers(self) -> list[Layer]:
@@ -89,13 +91,35 @@ class Stage:
             return stack_of(layer), 0
         return stack_of(layer), round(float(layer.world_to_data(np.array(viewer.dims.point[-layer.ndim :]))[0]))
 
+    def give_canvas(self, stack: SpecimenStack) -> None:
+        """Hide the layers of all other sets where another one had the canvas: they would be added to the picture.
+
+        What the person lets show beside a set after that stays. Specimens of another size are brought into view.
+        """
+        viewer, own = self._viewer(), [layer for layer in self.layers if stack_of(layer) is stack]
+        if viewer is None or not own or (self._shown is not None and self._shown() is stack):
+            return
+        self._shown = weakref.ref(stack)
+        self._show_alone(own)
+        before, self._frame = self._frame, own[0].data.shape[-2:]
+        if before not in ((), self._frame):
+            viewer.reset_view()
+
+    def would_show(self, layer: Layer) -> bool:
+        """Tell whether a layer is visible, or is as soon as its set stands on the canvas."""
+        return layer.visible or layer in self._hidden
+
     def show(self, stack: SpecimenStack, place: int) -> None:
         """Show a specimen: by the slider, and by hiding the layers of other sets where several are open."""
         viewer, own = self._viewer(), [layer for layer in self.layers if stack_of(layer) is stack]
         if viewer is None or not own:
             return
+        self.give_canvas(stack)
         if len(self.layers) > len(own):
             self._show_alone(own)
+            if not any(layer.visible for layer in own):
+                for layer in own:
+                    layer.visible = True
         if viewer.layers.selection.active not in own:
             viewer.layers.selection.active = ([layer for layer in own if layer.visible] or own)[-1]
         layer = own[0]
@@ -123,9 +147,6 @@ class Stage:
         for layer in own:
             if layer in self._hidden:
                 self._hidden.discard(layer)
-                layer.visible = True
-        if not any(layer.visible for layer in own):
-            for layer in own:
                 layer.visible = True
 
 
