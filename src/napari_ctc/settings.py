@@ -108,3 +108,10 @@ class TrainSettings(BaseModel):
         description="Number format of the network's arithmetic: 'float32', 'bfloat16', or 'auto' for the one that "
         "a short trial finds faster here.",
     )
+    threads: int = Field(
+        0,
+        ge=0,
+        le=256,
+        description="Processor cores to train on. 0 takes all, but fewer while other programs keep them busy and "
+        "fewer are faster. The last digits of a result depend on their number.",
+    )

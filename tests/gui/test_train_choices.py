@@ -64,7 +64,7 @@ def test_without_a_classifier_in_use_new_weights_are_chosen_again(driver, small_
 
 
 def test_a_stopped_run_is_resumed_to_the_classifier_that_it_would_have_given(driver, tmp_path):
-    driver.set(epochs=12)
+    driver.set(epochs=12, threads=1)
     driver.part("out").setText(str(tmp_path / "whole.safetensors"))
     driver.click("train")
     driver.until_idle()

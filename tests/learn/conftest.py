@@ -1,6 +1,7 @@
 """What the tests of learning share."""
 
 import pytest
+import torch
 from spots import write_spots
 
 from napari_ctc.data.manifest import Manifest
@@ -14,4 +15,12 @@ def spots(tmp_path) -> Manifest:
 
 @pytest.fixture
 def quick() -> TrainSettings:
-    return TrainSettings(epochs=2, precision="float32", device="cpu")
+    return TrainSettings(epochs=2, precision="float32", device="cpu", threads=1)
+
+
+@pytest.fixture
+def two_cores():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)

@@ -23,7 +23,7 @@ from napari_ctc.learn.networks import NETWORKS, Network
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 
-SETTINGS = TrainSettings(epochs=6, precision="float32", device="cpu", channel_dropout=0.2)
+SETTINGS = TrainSettings(epochs=6, precision="float32", device="cpu", threads=1, channel_dropout=0.2)
 
 KILLED = """
 import sys, torch

@@ -11,7 +11,7 @@ from napari_ctc.data.drawn import write_drawn
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SettingsError, Stopped, TrainingError
 from napari_ctc.events import EpochDone, Planned, Said, Saved, Skipped, StepDone, run
-from napari_ctc.learn import batches
+from napari_ctc.learn import batches, threads
 from napari_ctc.learn.loading import load_classifier
 from napari_ctc.learn.training import train
 from napari_ctc.score.metrics import balanced_log_loss
@@ -260,3 +260,24 @@ def test_the_log_loss_counts_classes_alike():
     log_p = np.log([[0.9, 0.1]] * 9 + [[0.5, 0.5]])
     expected = (-np.log(0.9) - np.log(0.5)) / 2
     assert balanced_log_loss(log_p, np.array([0] * 9 + [1])) == pytest.approx(expected)
+
+
+def counts(spots, settings):
+    """Train, and give the number of threads at each step."""
+    seen = []
+    run(train(spots, settings), lambda event: isinstance(event, StepDone) and seen.append(torch.get_num_threads()))
+    return seen
+
+
+def test_the_number_of_cores_is_taken_up_and_given_back(spots, quick, two_cores):
+    for count in (1, 2):
+        assert set(counts(spots, quick.model_copy(update={"threads": count}))) == {count}
+        assert torch.get_num_threads() == 2
+
+
+def test_a_run_whose_core_is_shared_goes_on_with_fewer_threads(spots, quick, two_cores, monkeypatch):
+    monkeypatch.setattr(threads, "SPAN", 0.0)
+    monkeypatch.setattr(threads, "thread_time", lambda: 0.0)  # as if others had the cores all the time
+    monkeypatch.setattr(threads, "FASTER", 1e9)  # and fewer were faster
+    seen = counts(spots, quick.model_copy(update={"threads": 0, "epochs": 4}))
+    assert seen[0] == 2 and seen[-1] == 1 and torch.get_num_threads() == 2

@@ -31,7 +31,7 @@ TOO_EARLY = "Training was stopped before its first epoch ended, so there is no c
 
 
 def fit(run: Run, keeper: Keeper, start: Classifier | None) -> Job[tuple[Classifier, HeldOut]]:
-    """Run the epochs; a stop ends them early.
+    """Choose how to compute, and run the epochs; a stop ends them early.
 
     Raises
     ------
@@ -40,25 +40,28 @@ def fit(run: Run, keeper: Keeper, start: Classifier | None) -> Job[tuple[Classif
     StoppedEarlyError
         If the run is stopped before its first epoch ended.
     """
-    try:
-        if not (run.continued or run.ended):
-            yield from rehearse(run)
-        while not run.over:
-            training_loss = yield from _epoch(run)
-            checked = yield from _check(run, training_loss)
-            keeper.keep(run)
-            yield checked
-        for text in _judged(run):
-            run.warnings.append(text)
-            yield Said(text=text, warning=True)
-    except Stopped:
-        run.stopped = True
-        if not run.ended:
-            raise StoppedEarlyError(TOO_EARLY) from None
-    finally:
-        run.release()
-    classifier, held_out = finished(run, start)
-    return (yield from with_agreement(run, classifier)), held_out
+    with run.threads:
+        try:
+            if not run.ended:
+                yield from run.choose_way()
+            if not (run.continued or run.ended):
+                yield from rehearse(run)
+            while not run.over:
+                training_loss = yield from _epoch(run)
+                checked = yield from _check(run, training_loss)
+                keeper.keep(run)
+                yield checked
+            for text in _judged(run):
+                run.warnings.append(text)
+                yield Said(text=text, warning=True)
+        except Stopped:
+            run.stopped = True
+            if not run.ended:
+                raise StoppedEarlyError(TOO_EARLY) from None
+        finally:
+            run.release()
+        classifier, held_out = finished(run, start)
+        return (yield from with_agreement(run, classifier)), held_out
 
 
 def _epoch(run: Run) -> Job[float]:
@@ -71,7 +74,8 @@ def _epoch(run: Run) -> Job[float]:
         for batch in batches:
             yield from _skipped(run, batch)
             if len(batch.rows):
-                loss = _learn(run, batch, weights, shifts)
+                with run.threads.step():
+                    loss = _learn(run, batch, weights, shifts)
                 total, seen = total + loss * len(batch.rows), seen + len(batch.rows)
             run.step += 1
             yield run.tick()

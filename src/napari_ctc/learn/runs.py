@@ -27,6 +27,7 @@ from napari_ctc.learn.optimiser import AdamW
 from napari_ctc.learn.reading import Data
 from napari_ctc.learn.schedule import choose_steps
 from napari_ctc.learn.sentinel import Sentinel
+from napari_ctc.learn.threads import Threads
 from napari_ctc.learn.trials import fastest, told
 from napari_ctc.learn.ways import Way, in_memory_format, scores_of
 from napari_ctc.learn.weights import WEIGHTINGS, class_weights, loss_prior, score_shifts
@@ -60,6 +61,7 @@ class Run:
     steps: int  # of an epoch
     epochs: int
     checks: int  # validation batches of an epoch
+    threads: Threads
     started: float
     way: Way = field(default_factory=Way)  # until it is chosen
     step: int = 0  # optimiser steps so far
@@ -123,6 +125,7 @@ class Run:
             steps=steps,
             epochs=epochs,
             checks=-(-len(data.validation) // _validation_batch(len(data.training), steps)),
+            threads=Threads(settings.threads, adapts=device.type == "cpu"),
             started=monotonic(),
         )
 

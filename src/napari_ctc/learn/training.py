@@ -117,8 +117,6 @@ def train(
         if resume and keeper.path is not None:
             restore(run, keeper.path)
             yield Said(text=f"Going on after epoch {run.ended} of {run.epochs}, in {run.way.precision} as before.")
-        else:
-            yield from run.choose_way()
     except Stopped:
         raise StoppedEarlyError(TOO_EARLY) from None
     classifier, held_out = yield from fit(run, keeper, start)
