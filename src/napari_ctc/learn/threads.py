@@ -40,7 +40,7 @@ class Threads:
         self._before = 0.0  # seconds a step with those
         self._wait, self._next = FIRST_WAIT, 0.0
         self._fresh = True  # PyTorch prepares itself in the first step with so many threads
-        self._begin_span()
+        self._steps, self._wall, self._busy = 0, 0.0, 0.0  # of the span: seconds in all, and of this thread
 
     def __enter__(self) -> Threads:
         """Begin, in the thread that will compute."""
@@ -85,7 +85,7 @@ class Threads:
                 self._try(self.count // 2, each)
             elif self.count < self._usual:
                 self._try(min(2 * self.count, self._usual), each)
-        self._begin_span()
+        self._steps, self._wall, self._busy = 0, 0.0, 0.0
 
     def _try(self, count: int, each: float) -> None:
         self._tried_from, self._before = self.count, each
@@ -114,6 +114,3 @@ class Threads:
         other = Thread(target=torch.set_num_threads, args=(self._usual,))
         other.start()
         other.join()
-
-    def _begin_span(self) -> None:
-        self._steps, self._wall, self._busy = 0, 0.0, 0.0
