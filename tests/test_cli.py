@@ -189,6 +189,15 @@ def test_an_unknown_table_format_is_refused_before_anything_is_read(way, capsys)
     assert ".csv or .parquet" in capsys.readouterr().err
 
 
+def test_ctrl_c_before_a_job_begins_does_not_pass_for_success(monkeypatch, tmp_path, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Manifest, "open", interrupted)
+    assert _main(["train", "a.csv", "--out", str(tmp_path / "a.safetensors")]) == STOPPED
+    assert capsys.readouterr().err == "Stopped.\n"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal for one process")
 def test_an_interrupted_training_saves_what_it_learnt_and_ends_with_130(way, tmp_path):
     out = tmp_path / "model.safetensors"

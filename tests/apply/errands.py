@@ -18,6 +18,10 @@ def square(shared, task):
     return shared, task * task, os.getpid()
 
 
+def interruptible(shared, task):
+    return signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+
+
 def slowly(shared, task):
     time.sleep(task)
     return task

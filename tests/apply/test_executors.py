@@ -1,6 +1,8 @@
 """Where work runs: what a person may write, and that processes do what they must."""
 
 import os
+import signal
+import sys
 import time
 from contextlib import closing
 
@@ -62,6 +64,12 @@ def test_processes_answer_in_order_and_were_told_once_what_they_share():
     workers = {one.value[2] for one in found}
     assert len(workers) == 2
     assert os.getpid() not in workers
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows knows no masks")
+def test_ctrl_c_never_reaches_a_process_not_even_while_it_begins():
+    assert not outcomes(Place("processes", 1), errands.interruptible, [0])[0].value
+    assert signal.SIGINT not in signal.pthread_sigmask(signal.SIG_BLOCK, [])
 
 
 def test_no_more_tasks_are_taken_than_can_soon_be_done():

@@ -170,6 +170,15 @@ def test_another_classifier_or_other_settings_are_refused(folder, tiny_classifie
     assert len(run(classify(folder, other, out, replace=True, **how))) == 40
 
 
+def test_a_folder_in_the_way_of_the_table_is_named_before_anything_is_computed(folder, tiny_classifier, tmp_path):
+    (tmp_path / "out.csv").mkdir()
+    rows = []
+    with pytest.raises(CTCError, match=r"out\.csv is a folder"):
+        run(classified(folder, tiny_classifier, tmp_path / "out.csv"), rows.append)
+    assert not [event for event in rows if isinstance(event, Classified)]
+    assert not list(tmp_path.glob(".*"))
+
+
 def test_two_at_once_are_refused(folder, tiny_classifier, tmp_path):
     job = classified(folder, tiny_classifier, tmp_path / "out.csv")
     while not isinstance(next(job), Classified):

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -77,10 +78,28 @@ def test_a_failed_write_leaves_the_old_file(predictions, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(CSVWriter, "append", full)
-    with pytest.raises(Exception, match="No space left"):
+    with pytest.raises(PredictionsError, match="No space left"):
         predictions.write(path)
     assert path.read_bytes() == before
     assert sorted(file.name for file in predictions.root.iterdir()) == ["one.npy", "out.csv", "stack.npy"]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sets no such limit")
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+@pytest.mark.parametrize("room", [0, 50, 3000])
+def test_a_table_that_has_no_room_is_named_and_leaves_nothing(predictions, suffix, room):
+    import resource
+
+    table = predictions.table.loc[predictions.table.index.repeat(500)].reset_index(drop=True)
+    table["sha256"] = [f"{row:064}" for row in np.random.default_rng(0).permutation(len(table))]
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(PredictionsError, match="cannot be written"):
+            Predictions(table, predictions.root, predictions.classes).write(predictions.root / f"out{suffix}")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert sorted(file.name for file in predictions.root.iterdir()) == ["one.npy", "stack.npy"]
 
 
 def test_a_table_of_something_else_is_refused_in_words(tmp_path):

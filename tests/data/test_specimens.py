@@ -1,5 +1,6 @@
 import io
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -204,6 +205,15 @@ def test_a_wrong_file_is_refused_in_words_that_name_it(tmp_path, content, reason
     sentence = str(caught.value)
     assert sentence.startswith("cell 17.npy ")
     assert sentence.endswith((".", ")."))
+
+
+@pytest.mark.parametrize(("axis", "shape"), [("first", "(4, height, width)"), ("last", "(height, width, 4)")])
+def test_where_the_channels_were_said_to_stand_no_other_place_is_offered(tmp_path, axis, shape):
+    path = save(tmp_path / "a.npy", np.zeros((8, 9, 4) if axis == "first" else (4, 8, 9)))
+    with pytest.raises(
+        SpecimenError, match=re.escape(f"4 channels: {shape}, or (number, {shape[1:]} for a stack")
+    ):
+        read_specimen(path, layout=Layout(4, axis))
 
 
 def test_a_number_too_large_for_float64_is_refused(tmp_path):

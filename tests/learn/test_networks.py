@@ -113,6 +113,13 @@ def test_a_network_with_its_sums_and_rectifiers_in_its_convolutions_computes_the
     assert (one - exact).abs().max() <= 2 * (other - exact).abs().max() + 0.002 * scale  # rounded less often
 
 
+def test_whether_layers_fuse_is_found_without_drawing_at_random():
+    before = torch.get_rng_state()
+    fusing._can.cache_clear()
+    assert {fusing._can(dtype) for dtype in (torch.float32, torch.bfloat16)} <= {True, False}
+    assert torch.equal(torch.get_rng_state(), before)
+
+
 def test_a_pytorch_without_the_calls_that_fuse_runs_the_network_as_it_is(monkeypatch):
     network = fold_norms(compact(2, 3, 40).eval())
     fusing._can.cache_clear()

@@ -179,8 +179,10 @@ class ToFile:
             self._writer.close()
             self._writer = None
             (self._parts.folder / f"table{self.out.suffix}").replace(self.saved)
-        except (OSError, CTCError) as problem:
+        except CTCError as problem:
             raise self._going_on(str(problem)) from problem
+        except OSError as problem:
+            raise self._going_on(f"{self.saved} cannot be written: {problem.strerror or problem}.") from problem
         if not stopped and self._parts.begun:
             beside(self.out).unlink(missing_ok=True)  # what an earlier, stopped run had
         return KeptPredictions(self.saved, self.manifest.root, self._classes, stopped, self._counts, self._failed)

@@ -76,6 +76,7 @@ class Parts:
             If the folder cannot be written to.
         """
         folder = folder_of(out)
+        check_writable(out)
         check_writable(folder / RECORD)
         parts = cls(folder, record, manifest, _lock=_locked(folder, out))
         try:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import multiprocessing
 import signal
+import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection
 from pickle import PicklingError
 from typing import Any, TypeVar
@@ -115,7 +117,8 @@ class _Process:
         self._process = _spawn.Process(
             target=_serve, args=(theirs, shared, threads), name="napari-ctc process", daemon=True
         )
-        self._process.start()
+        with _without_interrupts():
+            self._process.start()
         theirs.close()  # so that the pipe ends when the process does
         self._begun = False
 
@@ -142,6 +145,20 @@ class _Process:
         self._process.join(5)
         self._pipe.close()
         return self._process.exitcode
+
+
+@contextmanager
+def _without_interrupts() -> Iterator[None]:
+    """Keep Ctrl+C from what is started, from its first moment on: while Python begins there, it would complain."""
+    if sys.platform == "win32":
+        yield
+        return
+    resource_tracker.ensure_running()  # it lets interrupts through again when it begins
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 _READY = "ready"

@@ -25,6 +25,7 @@ app = App(
     help="Classify specimens: small images of several channels, saved as .npy files, some classes rare.\n\n"
     "Start with 'napari-ctc demo my-demo' and follow what it prints.",
     help_format="plaintext",
+    suppress_keyboard_interrupt=False,  # it would end the process as if all were done
 )
 for command in (demo, train, classify, evaluate, cross_validate, pack, export_labels):
     app.command(command)

@@ -115,7 +115,7 @@ class Predictions:
         Raises
         ------
         PredictionsError
-            If the suffix is of no known format.
+            If the suffix is of no known format, or the file cannot be written.
         """
         path = Path(path)
         write = WRITERS.get(path.suffix.lower())
@@ -125,10 +125,16 @@ class Predictions:
         writer = write(path)
         try:
             writer.append(self.table.assign(path=rebase(self.table["path"], self.root, path.parent)))
+            writer.close()
+        except OSError as problem:
+            writer.discard()
+            raise PredictionsError(
+                f"{path} cannot be written: {problem.strerror or problem}. Choose another place, or free space "
+                f"and check your rights there."
+            ) from problem
         except BaseException:
             writer.discard()
             raise
-        writer.close()
 
 
 def typed(table: pd.DataFrame, classes: Sequence[str]) -> pd.DataFrame:

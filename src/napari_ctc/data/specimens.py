@@ -190,10 +190,7 @@ def contents_of(name: str, file: ArrayFile, layout: Layout) -> Contents:
         raise SpecimenError(
             f"{name} holds {kind}; a specimen needs real numbers or integers. Save its real part or magnitude."
         )
-    wanted = (
-        f"a specimen needs {channels} channel{'s' * (channels > 1)}: (height, width, {channels}) or "
-        f"({channels}, height, width), or (number, height, width, {channels}) for a stack"
-    )
+    wanted = _wanted(layout)
     another = (
         f"{name} holds an array of shape {shape}; {wanted}. If your specimens have another number of channels, "
         f"set it (--channels at a terminal; 'Open specimens…' in napari)."
@@ -218,6 +215,15 @@ def contents_of(name: str, file: ArrayFile, layout: Layout) -> Contents:
     return Contents(
         shape[0] if len(shape) == 4 else None, height, width, channels, _native(file.dtype), channels_first
     )
+
+
+def _wanted(layout: Layout) -> str:
+    """Say which shapes a file may have."""
+    count = layout.channels
+    last, first = f"(height, width, {count})", f"({count}, height, width)"
+    single = {"last": last, "first": first, "auto": f"{last} or {first}"}[layout.axis]
+    stack = first if layout.axis == "first" else last
+    return f"a specimen needs {count} channel{'s' * (count > 1)}: {single}, or (number, {stack[1:]} for a stack"
 
 
 def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:

@@ -5,7 +5,7 @@ Rows are appended as they come, so a writer never holds them all.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
@@ -82,7 +82,8 @@ class CSVWriter:
 
     def discard(self) -> None:
         """Leave no trace."""
-        self._file.close()
+        with suppress(OSError):  # what waits to be written has no room on a full disk
+            self._file.close()
         self._temporary.discard()
 
 
@@ -142,7 +143,8 @@ class ParquetWriter:
     def discard(self) -> None:
         """Leave no trace."""
         if self._writer is not None:
-            self._writer.close()
+            with suppress(OSError):
+                self._writer.close()
         self._temporary.discard()
 
 

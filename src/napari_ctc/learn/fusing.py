@@ -86,7 +86,11 @@ def _can(dtype: torch.dtype) -> bool:
     """Tell whether PyTorch has these calls and they say the same: it does not promise to keep them."""
     last = torch.channels_last
     images = torch.ones(2, 8, 4, 4, dtype=dtype).contiguous(memory_format=last)
-    convolution = nn.Conv2d(8, 8, 3, 1, 1).to(dtype, memory_format=last)  # type: ignore[call-overload]
+    with torch.device("meta"):  # its weights are not drawn at random, which would change PyTorch's random state
+        convolution = nn.Conv2d(8, 8, 3, 1, 1)
+    convolution = convolution.to_empty(device="cpu").to(dtype, memory_format=last)  # type: ignore[call-overload]
+    for values in convolution.parameters():
+        values.data.copy_(torch.linspace(-0.1, 0.1, values.numel()).view_as(values))
     try:
         with torch.inference_mode():
             plain = _Convolution(convolution)(images)
