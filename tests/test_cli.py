@@ -189,6 +189,12 @@ def test_an_unknown_table_format_is_refused_before_anything_is_read(way, capsys)
     assert ".csv or .parquet" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("channels", ["0", "-2", "65"])
+def test_a_number_of_channels_that_cannot_be_is_refused(channels, tmp_path, capsys):
+    assert _main(["pack", str(tmp_path), "--out", str(tmp_path / "a.npy"), "--channels", channels]) == WRONG
+    assert "--channels. Must be" in capsys.readouterr().err
+
+
 def test_ctrl_c_before_a_job_begins_does_not_pass_for_success(monkeypatch, tmp_path, capsys):
     def interrupted(*_, **__):
         raise KeyboardInterrupt

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from napari_ctc.data import packing
+from napari_ctc.data import growing, packing
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.packing import pack
 from napari_ctc.data.specimens import Layout, content_digest
@@ -128,10 +128,72 @@ def test_a_kill_before_the_manifest_is_written_loses_nothing(tmp_path, monkeypat
     def killed(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(packing, "write_whole", killed)
+    monkeypatch.setattr(growing, "write_whole", killed)
     with pytest.raises(KeyboardInterrupt):
         run(pack(manifest, out))
     monkeypatch.undo()
+    assert_equal(run(pack(manifest, out)), manifest)
+
+
+def test_a_finished_stack_stays_where_it_is_when_other_specimens_come(tmp_path, monkeypatch):
+    manifest = write_folder(tmp_path / "in")
+    out = tmp_path / "out" / "all.npy"
+
+    def full(*_):
+        raise CTCError("all.csv cannot be written: No space left on device.")
+
+    monkeypatch.setattr(growing, "write_whole", full)
+    with pytest.raises(CTCError, match="No space left"):
+        run(pack(manifest, out))
+    monkeypatch.undo()
+    stack = out.read_bytes()
+    with pytest.raises(CTCError, match="unfinished pack of other specimens"):
+        run(pack(manifest.rows(range(9)), out))
+    assert out.read_bytes() == stack
+    assert_equal(run(pack(manifest, out)), manifest)
+
+
+@pytest.mark.parametrize("log", ["whole", "empty"])
+def test_a_file_that_came_under_the_name_meanwhile_is_not_written_over(tmp_path, log):
+    manifest = write_folder(tmp_path / "in")
+    out = tmp_path / "out" / "all.npy"
+    stop_after(pack(manifest, out), 3)
+    if log == "empty":  # killed at its first moment
+        (out.parent / ".all.packing.npy.part").unlink()
+        (out.parent / ".all.packing.log").write_bytes(b"")
+    out.write_bytes(b"somebody's")
+    with pytest.raises(CTCError, match="exists already"):
+        run(pack(manifest, out))
+    assert out.read_bytes() == b"somebody's"
+    out.unlink()
+    assert_equal(run(pack(manifest, out)), manifest)
+
+
+def test_two_packs_into_one_file_are_refused(tmp_path):
+    manifest = write_folder(tmp_path / "in")
+    out = tmp_path / "out" / "all.npy"
+    first = pack(manifest, out)
+    next(first)
+    with pytest.raises(CTCError, match=r"all\.npy is being written by napari-ctc pack on"):
+        run(pack(manifest, out))
+    first.close()
+    assert_equal(run(pack(manifest, out)), manifest)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows sets no such limit")
+@pytest.mark.parametrize("room", [0, 100, 1000, 5000])
+def test_a_pack_that_has_no_room_says_so_and_goes_on_later(tmp_path, room):
+    import resource
+
+    manifest = write_folder(tmp_path / "in")
+    out = tmp_path / "out" / "all.npy"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, before[1]))
+    try:
+        with pytest.raises(CTCError, match="cannot be written"):
+            run(pack(manifest, out))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert_equal(run(pack(manifest, out)), manifest)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
+from cyclopts import Parameter, validators
 
 from napari_ctc.cli.checks import FINDINGS, GOOD, STOPPED, must_differ, need_suffix, opened
 from napari_ctc.settings import ChannelAxis, Decision, Precision
@@ -85,7 +85,7 @@ def pack(
     /,
     *,
     out: Path,
-    channels: int = 4,
+    channels: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 4,
     channel_axis: ChannelAxis = "auto",
 ) -> int:
     """Put many specimens of one size into one file, which is listed, copied and read much faster.

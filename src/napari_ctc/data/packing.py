@@ -7,33 +7,25 @@ call goes on behind the last part whose bytes are as the log says.
 
 from __future__ import annotations
 
-import hashlib
-import io
-import json
-import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import suppress
-from dataclasses import asdict, dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
 
-import numpy as np
-import pandas as pd
-
-from napari_ctc.data.files import check_writable, write_whole
+from napari_ctc.data.files import check_writable
 from napari_ctc.data.formats import Array
-from napari_ctc.data.manifest import Manifest, rebase
-from napari_ctc.data.specimens import content_digest
-from napari_ctc.errors import CTCError, SpecimenError, Stopped
+from napari_ctc.data.growing import GrowingStack
+from napari_ctc.data.locks import Lock
+from napari_ctc.data.manifest import Manifest
+from napari_ctc.errors import CTCError, LockedError, SpecimenError, Stopped
 from napari_ctc.events import Event, Job, Saved, Skipped
 
 AT_ONCE = 256  # specimens in a part
 READERS_AT_ONCE = 4
 PULSE = 0.2  # seconds between signs of life
-_MAGIC = "napari-ctc pack 1"
 
 
 @dataclass(frozen=True)
@@ -58,28 +50,6 @@ class Packed:
     stopped: bool = False
 
 
-@dataclass(frozen=True)
-class _Part:
-    """Some specimens of the input that were written together.
-
-    Parameters
-    ----------
-    stop : int
-        The row of the input behind the part's last.
-    rows : list of int
-        The rows that are in it.
-    pixels : list of str
-        Their content digests.
-    sha256 : str
-        Of the part's bytes in the stack.
-    """
-
-    stop: int
-    rows: list[int]
-    pixels: list[str]
-    sha256: str
-
-
 def pack(inputs: Manifest, out: str | Path) -> Job[Packed]:
     """Write specimens of one shape and dtype into one stack, with a manifest beside it.
 
@@ -98,23 +68,31 @@ def pack(inputs: Manifest, out: str | Path) -> Job[Packed]:
     Raises
     ------
     CTCError
-        If one of the two files exists already, the disk is full, or an unfinished pack of other specimens is here.
+        If one of the two files exists already, the disk is full, an unfinished pack of other specimens is here, or
+        another program is writing this one.
     """
     out = Path(out).absolute()
     if out.suffix.lower() != ".npy":
         raise CTCError(f"{out.name} should end in .npy. Give --out a name such as {out.stem}.npy.")
-    stack = _Stack(out, inputs)
+    check_writable(out)
+    try:
+        with _locked(out):
+            return (yield from _packed(inputs, out))
+    except OSError as problem:
+        raise CTCError(
+            f"{out.name} cannot be written: {problem.strerror or problem}. Free space or check your rights there, "
+            f"then do the same again: it goes on from here."
+        ) from problem
+
+
+def _packed(inputs: Manifest, out: Path) -> Job[Packed]:
+    stack = GrowingStack(out, inputs)
     done = yield from stack.resume(len(inputs))
     stopped = False
     try:
         yield from _append(stack, inputs, done)
     except Stopped:
         stopped = True
-    except OSError as problem:
-        raise CTCError(
-            f"{out.name} cannot be written: {problem.strerror or problem}. Free space or check your rights there, "
-            f"then do the same again: it goes on from here."
-        ) from problem
     finally:
         stack.close()
     count = sum(len(part.rows) for part in stack.parts)
@@ -129,7 +107,22 @@ def pack(inputs: Manifest, out: str | Path) -> Job[Packed]:
     return Packed(out, out.with_suffix(".csv"), count, seen - count, stopped)
 
 
-def _append(stack: _Stack, inputs: Manifest, done: int) -> Job[None]:
+@contextmanager
+def _locked(out: Path) -> Iterator[None]:
+    """Keep other programs from packing into the same file meanwhile."""
+    try:
+        lock = Lock.take(out.with_name(f".{out.stem}.packing.lock"), "napari-ctc pack")
+    except LockedError as problem:
+        raise CTCError(
+            f"{out.name} is being written by {problem}. Wait until it is done, or choose another name."
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _append(stack: GrowingStack, inputs: Manifest, done: int) -> Job[None]:
     """Read ahead in threads, and write part after part."""
     total = len(inputs)
     spans = iter([range(start, min(start + AT_ONCE, total)) for start in range(done, total, AT_ONCE)])
@@ -160,170 +153,3 @@ def _read(inputs: Manifest, rows: range) -> list[Array | SpecimenError]:
         except SpecimenError as problem:
             answers.append(problem)
     return answers
-
-
-class _Stack:
-    """A stack that grows, under temporary names: its bytes, and the log of its parts."""
-
-    def __init__(self, out: Path, inputs: Manifest) -> None:
-        self.out = out
-        self.bytes = out.with_name(f".{out.stem}.packing.npy.part")
-        self.log = out.with_name(f".{out.stem}.packing.log")
-        self.parts: list[_Part] = []
-        self._shape: tuple[int, ...] = ()  # of one specimen
-        self._dtype = np.dtype(np.uint8)
-        self._of = hashlib.sha256("\n".join([str(inputs.layout), *inputs.keys]).encode()).hexdigest()
-        self._file: BinaryIO | None = None
-        self._lines: BinaryIO | None = None
-
-    def resume(self, total: int) -> Job[int]:
-        """Open the files, new ones or those of a killed run; returns the row to go on at."""
-        begun = self.log.exists()
-        for path in () if begun else (self.out, self.out.with_suffix(".csv")):
-            if path.exists():
-                raise CTCError(f"{path} exists already and is not written over. Choose another name, or move it.")
-        check_writable(self.log)
-        if begun and not self.bytes.exists() and self.out.exists():
-            self.out.replace(self.bytes)  # killed between its last two steps
-        self._file = self.bytes.open("r+b" if self.bytes.exists() else "w+b")
-        self._lines = self.log.open("r+b" if begun else "w+b")
-        try:
-            for part in self._sound_parts():
-                self.parts.append(part)
-                yield Event(done=part.stop, total=total)
-        except Stopped:
-            self.close()
-            raise
-        self._file.seek(0, os.SEEK_END)
-        return self.parts[-1].stop if self.parts else 0
-
-    def _sound_parts(self) -> Iterator[_Part]:
-        """Check the log against the bytes, part by part; what follows the last sound part is cut off."""
-        assert self._file is not None
-        assert self._lines is not None
-        line = self._lines.readline()
-        if line.endswith(b"\n"):
-            try:
-                head = json.loads(line)
-                kind, of = head["kind"], head["of"]
-                self._shape, self._dtype = tuple(head["shape"]), np.dtype(head["dtype"])
-            except (ValueError, KeyError, TypeError):
-                kind = of = ""
-            if kind != _MAGIC or of != self._of:
-                self.close()
-                raise CTCError(
-                    f"{self.log.name} in {self.out.parent} is of an unfinished pack of other specimens. Choose "
-                    f"another name, or remove it and {self.bytes.name}."
-                )
-        good, place = self._lines.tell() if self._shape else 0, len(self._header(0)) if self._shape else 0
-        self._file.seek(place)
-        while self._shape and (line := self._lines.readline()).endswith(b"\n"):
-            try:
-                part = _Part(**json.loads(line))
-            except (ValueError, TypeError):
-                break
-            content = self._file.read(len(part.rows) * self._length)
-            if hashlib.sha256(content).hexdigest() != part.sha256:
-                break
-            good, place = self._lines.tell(), self._file.tell()
-            yield part
-        self._lines.truncate(good)
-        self._lines.seek(good)
-        self._file.truncate(place)
-
-    @property
-    def _length(self) -> int:
-        """Bytes of one specimen."""
-        return int(np.prod(self._shape)) * self._dtype.itemsize
-
-    def _header(self, count: int) -> bytes:
-        """Make the head of the `.npy`; NumPy leaves room in it for the count to grow, so its length stays."""
-        head = io.BytesIO()
-        np.lib.format.write_array_header_1_0(
-            head,
-            {
-                "shape": (count, *self._shape),
-                "fortran_order": False,
-                "descr": np.lib.format.dtype_to_descr(self._dtype),
-            },
-        )
-        return head.getvalue()
-
-    def append(self, span: range, answers: list[Array | SpecimenError]) -> list[tuple[int, str]]:
-        """Write a part, wait for the disk, note it in the log; returns the rows left out, with reasons."""
-        assert self._file is not None
-        assert self._lines is not None
-        kept: list[Array] = []
-        rows, reasons = [], []
-        for row, answer in zip(span, answers, strict=True):
-            if isinstance(answer, SpecimenError):
-                reasons.append((row, str(answer)))
-                continue
-            if not self._shape:
-                self._begin(answer)
-            if answer.shape != self._shape or answer.dtype != self._dtype:
-                reasons.append((row, _unlike(answer, self._shape, self._dtype)))
-                continue
-            kept.append(answer)
-            rows.append(row)
-        block = np.ascontiguousarray(np.stack(kept)) if kept else np.empty(0, np.uint8)  # (n, H, W, C)
-        self._file.write(block.data)
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        part = _Part(
-            span.stop, rows, [content_digest(one) for one in kept], hashlib.sha256(block.data).hexdigest()
-        )
-        if self._shape:  # until then, there is nothing to go on from
-            self._note(asdict(part))
-        self.parts.append(part)
-        return reasons
-
-    def _begin(self, first: Array) -> None:
-        assert self._file is not None
-        self._shape, self._dtype = first.shape, first.dtype
-        self._file.write(self._header(0))
-        self._note({"kind": _MAGIC, "of": self._of, "shape": self._shape, "dtype": self._dtype.str})
-
-    def _note(self, line: dict[str, object]) -> None:
-        assert self._lines is not None
-        self._lines.write(json.dumps(line).encode() + b"\n")
-        self._lines.flush()
-        os.fsync(self._lines.fileno())
-
-    def finish(self, inputs: Manifest) -> None:
-        """Write the count into the header and the manifest beside, and give the stack its name."""
-        rows = [row for part in self.parts for row in part.rows]
-        with self.bytes.open("r+b") as file:
-            file.write(self._header(len(rows)))
-            file.flush()
-            os.fsync(file.fileno())
-        used = inputs.table.iloc[rows]
-        table = pd.DataFrame({"path": [f"{self.out.name}#{place}" for place in range(len(rows))]})
-        table["label"] = used["label"].to_numpy()
-        for name in ("source", "split", "by"):
-            if (used[name] != "").any():
-                table[name] = used[name].to_numpy()
-        table["origin"] = rebase(used["path"], inputs.root, self.out.parent)
-        table["pixels"] = [digest for part in self.parts for digest in part.pixels]
-        self.bytes.replace(self.out)
-        write_whole(self.out.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n").encode())
-        self.log.unlink()
-
-    def close(self) -> None:
-        """Close the files."""
-        for file in (self._file, self._lines):
-            if file is not None:
-                file.close()
-
-    def discard(self) -> None:
-        """Leave no trace."""
-        self.bytes.unlink(missing_ok=True)
-        self.log.unlink(missing_ok=True)
-
-
-def _unlike(specimen: Array, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> str:
-    here, there = (" x ".join(map(str, one)) for one in (specimen.shape, shape))
-    return (
-        f"It is {here} {specimen.dtype}, and the first was {there} {dtype}: a stack holds specimens of one size "
-        f"and type. Pack those of another size apart."
-    )

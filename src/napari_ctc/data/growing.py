@@ -1,0 +1,239 @@
+"""A stack that grows on the disk under temporary names, with a log of its parts, until it is whole.
+
+Whatever ends a program, what the log says is there: the next one goes on behind it. What comes into the stack is
+decided in `packing`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+import pandas as pd
+
+from napari_ctc.data.files import write_whole
+from napari_ctc.data.formats import Array
+from napari_ctc.data.manifest import Manifest, rebase
+from napari_ctc.data.specimens import content_digest
+from napari_ctc.errors import CTCError, SpecimenError
+from napari_ctc.events import Event, Job
+
+_MAGIC = "napari-ctc pack 1"
+
+
+@dataclass(frozen=True)
+class Part:
+    """Some specimens of the input that were written together.
+
+    Parameters
+    ----------
+    stop : int
+        The row of the input behind the part's last.
+    rows : list of int
+        The rows that are in it.
+    pixels : list of str
+        Their content digests.
+    sha256 : str
+        Of the part's bytes in the stack.
+    """
+
+    stop: int
+    rows: list[int]
+    pixels: list[str]
+    sha256: str
+
+
+class GrowingStack:
+    """A stack that grows, under temporary names: its bytes, and the log of its parts.
+
+    Parameters
+    ----------
+    out : Path
+        What it is called when it is whole; its manifest gets the same name with .csv.
+    inputs : Manifest
+        The specimens that may come into it.
+
+    Attributes
+    ----------
+    parts : list of Part
+        Those that are on the disk.
+    """
+
+    def __init__(self, out: Path, inputs: Manifest) -> None:
+        self.out = out
+        self.bytes = out.with_name(f".{out.stem}.packing.npy.part")
+        self.log = out.with_name(f".{out.stem}.packing.log")
+        self.parts: list[Part] = []
+        self._shape: tuple[int, ...] = ()  # of one specimen
+        self._dtype = np.dtype(np.uint8)
+        self._of = hashlib.sha256("\n".join([str(inputs.layout), *inputs.keys]).encode()).hexdigest()
+        self._file: BinaryIO | None = None
+        self._lines: BinaryIO | None = None
+
+    def resume(self, total: int) -> Job[int]:
+        """Open the files, new ones or those of a killed run; returns the row to go on at."""
+        begun = self._recognise()
+        halfway = begun and not self.bytes.exists()  # killed between its last steps, if the stack has its name
+        for path, ours in ((self.out, halfway), (self.out.with_suffix(".csv"), begun)):
+            if path.exists() and not ours:
+                raise CTCError(f"{path} exists already and is not written over. Choose another name, or move it.")
+        if halfway and self.out.exists():
+            self.out.replace(self.bytes)
+        self._file = self.bytes.open("r+b" if self.bytes.exists() else "w+b")
+        self._lines = self.log.open("r+b" if begun else "w+b")
+        try:
+            for part in self._sound_parts():
+                self.parts.append(part)
+                yield Event(done=part.stop, total=total)
+        except BaseException:
+            self.close()
+            raise
+        self._file.seek(0, os.SEEK_END)
+        return self.parts[-1].stop if self.parts else 0
+
+    def _recognise(self) -> bool:
+        """Tell whether a pack of these specimens was begun here; refuses one of others, and touches nothing."""
+        try:
+            with self.log.open("rb") as lines:
+                line = lines.readline()
+        except FileNotFoundError:
+            return False
+        if not line.endswith(b"\n"):
+            return False
+        try:
+            head = json.loads(line)
+            kind, of = head["kind"], head["of"]
+            self._shape, self._dtype = tuple(head["shape"]), np.dtype(head["dtype"])
+        except (ValueError, KeyError, TypeError):
+            kind = of = ""
+        if kind != _MAGIC or of != self._of:
+            raise CTCError(
+                f"{self.log.name} in {self.out.parent} is of an unfinished pack of other specimens. Choose "
+                f"another name, or remove it and {self.bytes.name}."
+            )
+        return True
+
+    def _sound_parts(self) -> Iterator[Part]:
+        """Check the log against the bytes, part by part; what follows the last sound part is cut off."""
+        assert self._file is not None
+        assert self._lines is not None
+        self._lines.readline()  # its head, which was read
+        good, place = self._lines.tell() if self._shape else 0, len(self._header(0)) if self._shape else 0
+        self._file.seek(place)
+        while self._shape and (line := self._lines.readline()).endswith(b"\n"):
+            try:
+                part = Part(**json.loads(line))
+            except (ValueError, TypeError):
+                break
+            content = self._file.read(len(part.rows) * self._length)
+            if hashlib.sha256(content).hexdigest() != part.sha256:
+                break
+            good, place = self._lines.tell(), self._file.tell()
+            yield part
+        self._lines.truncate(good)
+        self._lines.seek(good)
+        self._file.truncate(place)
+
+    @property
+    def _length(self) -> int:
+        """Bytes of one specimen."""
+        return int(np.prod(self._shape)) * self._dtype.itemsize
+
+    def _header(self, count: int) -> bytes:
+        """Make the head of the `.npy`; NumPy leaves room in it for the count to grow, so its length stays."""
+        head = io.BytesIO()
+        np.lib.format.write_array_header_1_0(
+            head,
+            {
+                "shape": (count, *self._shape),
+                "fortran_order": False,
+                "descr": np.lib.format.dtype_to_descr(self._dtype),
+            },
+        )
+        return head.getvalue()
+
+    def append(self, span: range, answers: list[Array | SpecimenError]) -> list[tuple[int, str]]:
+        """Write a part, wait for the disk, note it in the log; returns the rows left out, with reasons."""
+        assert self._file is not None
+        assert self._lines is not None
+        kept: list[Array] = []
+        rows, reasons = [], []
+        for row, answer in zip(span, answers, strict=True):
+            if isinstance(answer, SpecimenError):
+                reasons.append((row, str(answer)))
+                continue
+            if not self._shape:
+                self._begin(answer)
+            if answer.shape != self._shape or answer.dtype != self._dtype:
+                reasons.append((row, _unlike(answer, self._shape, self._dtype)))
+                continue
+            kept.append(answer)
+            rows.append(row)
+        block = np.ascontiguousarray(np.stack(kept)) if kept else np.empty(0, np.uint8)  # (n, H, W, C)
+        self._file.write(block.data)
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        part = Part(span.stop, rows, [content_digest(one) for one in kept], hashlib.sha256(block.data).hexdigest())
+        if self._shape:  # until then, there is nothing to go on from
+            self._note(asdict(part))
+        self.parts.append(part)
+        return reasons
+
+    def _begin(self, first: Array) -> None:
+        assert self._file is not None
+        self._shape, self._dtype = first.shape, first.dtype
+        self._file.write(self._header(0))
+        self._note({"kind": _MAGIC, "of": self._of, "shape": self._shape, "dtype": self._dtype.str})
+
+    def _note(self, line: dict[str, object]) -> None:
+        assert self._lines is not None
+        self._lines.write(json.dumps(line).encode() + b"\n")
+        self._lines.flush()
+        os.fsync(self._lines.fileno())
+
+    def finish(self, inputs: Manifest) -> None:
+        """Write the count into the header and the manifest beside, and give the stack its name."""
+        rows = [row for part in self.parts for row in part.rows]
+        with self.bytes.open("r+b") as file:
+            file.write(self._header(len(rows)))
+            file.flush()
+            os.fsync(file.fileno())
+        used = inputs.table.iloc[rows]
+        table = pd.DataFrame({"path": [f"{self.out.name}#{place}" for place in range(len(rows))]})
+        table["label"] = used["label"].to_numpy()
+        for name in ("source", "split", "by"):
+            if (used[name] != "").any():
+                table[name] = used[name].to_numpy()
+        table["origin"] = rebase(used["path"], inputs.root, self.out.parent)
+        table["pixels"] = [digest for part in self.parts for digest in part.pixels]
+        self.bytes.replace(self.out)
+        write_whole(self.out.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n").encode())
+        self.log.unlink()
+
+    def close(self) -> None:
+        """Close the files."""
+        for file in (self._file, self._lines):
+            if file is not None:
+                with suppress(OSError):  # on a full disk; what counts was written and waited for
+                    file.close()
+
+    def discard(self) -> None:
+        """Leave no trace."""
+        self.bytes.unlink(missing_ok=True)
+        self.log.unlink(missing_ok=True)
+
+
+def _unlike(specimen: Array, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> str:
+    here, there = (" x ".join(map(str, one)) for one in (specimen.shape, shape))
+    return (
+        f"It is {here} {specimen.dtype}, and the first was {there} {dtype}: a stack holds specimens of one size "
+        f"and type. Pack those of another size apart."
+    )
