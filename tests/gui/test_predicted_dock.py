@@ -357,6 +357,34 @@ def test_selecting_a_single_file_shows_its_layers_alone(viewer, dock, drawn_fold
     assert viewer.layers.selection.active in list(viewer.layers)[4:]
 
 
+def test_long_names_of_classes_leave_the_other_boxes_their_room(viewer, dock, own_folder, qtbot):
+    open_folder(viewer, own_folder)
+    rows = [dock.filters, dock.queue]
+    before = [row.sizeHint().width() for row in rows]
+    dock.labelling.do(lambda: dock.labelling.name_classes(("debris", "a cell of a name " + 80 * "m")))
+    qtbot.waitUntil(lambda: len(dock.session.classes) > 3, timeout=TIME)
+    qtbot.wait(50)
+    assert [row.sizeHint().width() for row in rows] == before
+
+
+def test_a_small_dock_scrolls_and_cuts_no_class_and_no_row(viewer, dock, own_folder, qtbot):
+    open_folder(viewer, own_folder)
+    names = ("lymphocyte", "monocyte", "neutrophil", "eosinophil", "tumour cluster", "apoptotic cell", "other")
+    dock.labelling.do(lambda: dock.labelling.name_classes(names))
+    qtbot.waitUntil(lambda: "other" in dock.session.classes, timeout=TIME)
+    float_it = dock.parentWidget()
+    while not isinstance(float_it, QDockWidget):
+        float_it = float_it.parentWidget()
+    float_it.setFloating(True)
+    for size in ((700, 260), (1000, 260), (500, 500)):
+        float_it.resize(*size)
+        qtbot.wait(100)
+        chips = dock.strip.chips
+        assert all(chips.rect().contains(part.geometry()) for part in chips.findChildren(QLabel, "unsureCount"))
+        table = dock.table
+        assert table.viewport().height() >= table.verticalHeader().defaultSectionSize()
+
+
 def test_of_two_folders_the_dock_names_the_table_of_the_specimen_shown(
     viewer, dock, drawn_folder, tiny_classifier, qtbot, tmp_path
 ):

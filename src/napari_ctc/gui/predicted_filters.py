@@ -19,6 +19,8 @@ from napari_ctc.gui.predicted_filter import (
 )
 from napari_ctc.gui.predicted_order import natural_ranks
 
+_LETTERS = 10  # of a box's names that have room in any case
+
 
 class FilterBoxes(QWidget):
     """Text, predicted class, label, source and least probability; what passes all of them is shown."""
@@ -38,8 +40,6 @@ class FilterBoxes(QWidget):
             "filterLabel", "Show only specimens that a person gave this label, or none, or called unsure"
         )
         self.source = self._box("filterSource", "Show only specimens of this slide, patient or run")
-        self.source.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
-        self.source.setMinimumContentsLength(10)  # names of sources may be long
         self.source.hide()
         self.least = QDoubleSpinBox(self)
         self.least.setObjectName("filterLeast")
@@ -47,9 +47,8 @@ class FilterBoxes(QWidget):
         self.least.setSingleStep(0.05)
         self.least.setPrefix("probability ≥ ")
         self.least.setToolTip("Show only predictions of at least this probability; 0 shows all")
-        self.least.setMinimumWidth(
-            self.least.fontMetrics().horizontalAdvance("probability ≥ 0.00") + 56
-        )  # and ± signs
+        words = self.least.fontMetrics().horizontalAdvance("probability ≥ 0.00")
+        self.least.setStyleSheet(f"QDoubleSpinBox {{ min-width: {words + 46}px; }}")  # napari's own cuts it
         row = QHBoxLayout(self)
         row.setContentsMargins(0, 0, 0, 0)
         for box in (self.text, self.predicted, self.label, self.source, self.least):
@@ -64,7 +63,7 @@ class FilterBoxes(QWidget):
         box = QComboBox(self)
         box.setObjectName(name)
         box.setToolTip(tip)
-        box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        keep_narrow(box)
         return box
 
     def offer(self, classes: Sequence[str]) -> None:
@@ -102,6 +101,12 @@ class FilterBoxes(QWidget):
             self.label.currentData() or ANY,
             self.source.currentData() or ANY,
         )
+
+
+def keep_narrow(box: QComboBox) -> None:
+    """Let a box not grow with its names, which may be long, at the cost of its neighbours."""
+    box.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    box.setMinimumContentsLength(_LETTERS)
 
 
 def _fill(box: QComboBox, entries: Sequence[tuple[str, str]]) -> None:

@@ -11,10 +11,12 @@ from napari.settings import get_settings
 from qtpy.QtCore import QSize, Qt, QTimer
 from qtpy.QtWidgets import (
     QDockWidget,
+    QFrame,
     QHBoxLayout,
     QLabel,
     QMainWindow,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QSplitter,
     QStackedWidget,
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     from napari_ctc.data.predictions import Predictions
 
 HEIGHT = 300  # pixels
+_LEAST_LINES = 3  # of text that the table keeps: its head and a row
 _ROOMY = 900  # pixels of screen: with all docks, napari's window needs 805 then
 
 
@@ -96,16 +99,17 @@ class PredictedParts(QWidget):
         layout.addStretch(1)
         return page
 
-    def _build_content(self) -> QWidget:
+    def _build_content(self) -> QScrollArea:
         page = QWidget(self)
         page.setObjectName("content")
-        split = QSplitter(Qt.Orientation.Horizontal, page)
+        split = _Split(Qt.Orientation.Horizontal, page)
         split.setObjectName("tableAndDetails")
         split.addWidget(self.views)
         split.addWidget(self.details)
         split.setStretchFactor(0, 3)
         split.setStretchFactor(1, 1)
         split.setChildrenCollapsible(False)
+        split.setMinimumHeight(_LEAST_LINES * self.fontMetrics().lineSpacing())
         layout = QVBoxLayout(page)
         layout.setContentsMargins(0, 0, 0, 0)
         layout.setSpacing(3)
@@ -118,7 +122,16 @@ class PredictedParts(QWidget):
         layout.addLayout(self._build_filters(page))
         layout.addLayout(self._build_views_row(page))
         layout.addWidget(split, 1)
-        return page
+        return self._scrolled(page)
+
+    def _scrolled(self, page: QWidget) -> QScrollArea:
+        """Let a small dock scroll, rather than cut the classes and the rows."""
+        area = QScrollArea(self)
+        area.setObjectName("contentArea")
+        area.setWidget(page)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        return area
 
     def _watched_hands(self) -> Hands:
         """Note whenever a person scrolls, sorts, filters, labels or looks at another specimen."""
@@ -187,6 +200,13 @@ class PredictedParts(QWidget):
             if window.dockWidgetArea(dock) != area:
                 window.addDockWidget(area, dock)
             window.resizeDocks([dock], [HEIGHT], Qt.Orientation.Vertical)
+
+
+class _Split(QSplitter):
+    """Takes what height there is, and asks for no more than its least."""
+
+    def sizeHint(self) -> QSize:
+        return QSize(super().sizeHint().width(), self.minimumHeight())
 
 
 def _label(name: str, tip: str, parent: QWidget) -> QLabel:

@@ -13,6 +13,7 @@ from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButto
 
 from napari_ctc.gui.instant import Instant
 from napari_ctc.gui.measuring import MOST, Measuring
+from napari_ctc.gui.predicted_filters import keep_narrow
 from napari_ctc.gui.rows import NOT_KNOWN
 from napari_ctc.review.hunt import SURE_FROM
 from napari_ctc.review.loop import Turn, take_turn
@@ -92,7 +93,7 @@ class QueueRow(QWidget):
             "The class that you look for. By itself it is the one that has the fewest labels when the hunt begins "
             f"({SURE_FROM} labels or more); it stays the same while you find more of it"
         )
-        self.rare.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToContents)
+        keep_narrow(self.rare)
         self.hidden = QCheckBox("hide predictions", self)
         self.hidden.setObjectName("hidePredictions")
         self.hidden.setToolTip("Shows no prediction anywhere, so that your labels are your own")
