@@ -179,6 +179,35 @@ def test_a_folder_in_the_way_of_the_table_is_named_before_anything_is_computed(f
     assert not list(tmp_path.glob(".*"))
 
 
+def test_a_damaged_listing_is_named(folder, tiny_classifier, tmp_path):
+    out = tmp_path / "out.csv"
+    run(classified(folder, tiny_classifier, out))
+    listing = record.folder_of(out) / "listing.parquet"
+    listing.write_bytes(listing.read_bytes()[:50])
+    with pytest.raises(PredictionsError, match=r"listing\.parquet is damaged.*remove the folder"):
+        run(classified(folder, tiny_classifier, out))
+
+
+def test_a_job_that_had_nothing_done_leaves_alone_what_another_begins_at_its_end(
+    folder, tiny_classifier, tmp_path, monkeypatch
+):
+    first = classified(folder, tiny_classifier, tmp_path / "out.csv", on="here")
+    while (tmp_path / ".out.csv.parts" / "listing.parquet").exists() is False:
+        next(first)
+    second = classified(folder, tiny_classifier, tmp_path / "out.csv")
+    release = parts.Lock.release
+
+    def then_another_begins(lock):
+        release(lock)
+        monkeypatch.undo()
+        next(event for event in second if "Classifying" in getattr(event, "text", ""))
+
+    monkeypatch.setattr(parts.Lock, "release", then_another_begins)
+    first.close()
+    result = run(second)
+    assert len(result) == 40
+
+
 def test_two_at_once_are_refused(folder, tiny_classifier, tmp_path):
     job = classified(folder, tiny_classifier, tmp_path / "out.csv")
     while not isinstance(next(job), Classified):

@@ -240,6 +240,15 @@ def test_a_class_is_renamed_or_merged_and_the_order_of_the_keys_stays(table):
 # ------------------------------------------------------------------------------------------- locks
 
 
+def test_a_name_typed_with_other_characters_that_look_the_same_is_the_class_that_exists(table):
+    with Journal(table) as journal:
+        journal.label(["b.npy"], "caf\u00e9")
+        journal.label(["c.npy"], "cafe\u0301")
+        assert journal.history.classes == ("debris", "caf\u00e9")
+        journal.rename_class("debris", "cafe\u0301")
+        assert journal.history.classes == ("caf\u00e9",)
+
+
 def test_a_second_window_opens_for_reading_and_says_who_labels(table):
     with Journal(table, who="Ann") as first:
         first.label(["b.npy"], "debris")

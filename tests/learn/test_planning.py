@@ -51,6 +51,11 @@ def test_one_class_is_refused(tmp_path):
     assert "at least two classes" in refusal(table(tmp_path, debris=9))
 
 
+def test_two_classes_that_look_the_same_are_refused(tmp_path):
+    manifest = table(tmp_path, **{"caf\u00e9": 9, "cafe\u0301": 9, "debris": 9})
+    assert "they look the same" in refusal(manifest)
+
+
 def test_a_class_with_one_specimen_is_refused_by_name(tmp_path):
     assert "'tumour' has one labelled specimen" in refusal(table(tmp_path, debris=9, tumour=1))
 

@@ -8,8 +8,8 @@ whole or not at all and waited for, so a killed program or a power cut loses the
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -109,7 +109,7 @@ class Parts:
     def _list(self) -> None:
         """Bring the input into the order of the listing that was begun with; what is new comes last."""
         path, now = self.folder / _LISTING, self.manifest.table
-        before = pq.read_table(path).to_pandas().astype("str") if path.exists() else None
+        before = _listed(path)
         if before is not None and not before["path"].equals(now["path"]):
             added = now[~now["path"].isin(before["path"])]
             gone = before[~before["path"].isin(now["path"])]
@@ -213,10 +213,25 @@ class Parts:
         if self._lock is None:
             return
         nothing = not any(_NAME.fullmatch(entry.name) for entry in self.folder.glob("*"))
+        with suppress(OSError):  # from a folder that is gone there is nothing to remove
+            if nothing:  # while no other program can be at work in it
+                self._clear(all_of_it=True)
         self._lock.release()
         self._lock = None
         if nothing:
-            shutil.rmtree(self.folder, ignore_errors=True)
+            with suppress(OSError):  # by now, another one may be
+                self.folder.rmdir()
+
+
+def _listed(path: Path) -> pd.DataFrame | None:
+    """Read the listing that was begun with; None if there is none."""
+    try:
+        return pq.read_table(path).to_pandas().astype("str") if path.exists() else None
+    except (OSError, pa.ArrowException) as problem:
+        raise PredictionsError(
+            f"{path} is damaged, so what was begun cannot be gone on with. Choose another name for the output, or "
+            f"remove the folder {path.parent.name} to begin anew."
+        ) from problem
 
 
 def _begun(out: Path, anew: bool) -> Record | None:

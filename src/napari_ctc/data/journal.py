@@ -150,8 +150,12 @@ class Journal(OpenJournal):
     def _class(self, name: str) -> str:
         """Accept the name of a class: one that exists, or text on one line."""
         name = name.strip()
-        if name in self.history.listed or name in self.history.classes:
+        known = list(dict.fromkeys([*self.history.listed, *self.history.classes]))
+        if name in known:
             return name
+        for other in known:  # an accent may be a character of its own or not, which nobody can see
+            if unicodedata.normalize("NFC", other) == unicodedata.normalize("NFC", name):
+                return other
         if not name:
             raise JournalError("A class needs a name.")
         if {unicodedata.category(character) for character in name} & {"Cc", "Cs", "Zl", "Zp"}:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -162,6 +163,14 @@ def _check_labels(used: Manifest, settings: TrainSettings) -> None:
             f"All {len(used):,} labelled specimens are called '{classes[0]}'. Training needs at least two "
             f"classes: label specimens of another."
         )
+    seen: dict[str, str] = {}
+    for name in classes:
+        other = seen.setdefault(unicodedata.normalize("NFC", name), name)
+        if other != name:
+            raise SettingsError(
+                f"Two classes are called '{name}': they look the same, but are written in different characters "
+                f"(an accent may be one of its own). Give both the same name."
+            )
 
 
 def _checked_deal(deal: Deal, settings: TrainSettings) -> list[str]:
