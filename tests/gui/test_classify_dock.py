@@ -1,7 +1,7 @@
 """The dock "Classify folder" in a real window: from a folder with a broken file to a table and to the viewer."""
 
 import threading
-from types import SimpleNamespace
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -59,14 +59,44 @@ def broken_one(folder):
 def test_nothing_can_be_classified_before_all_is_chosen(dock, drawn_folder, tiny_classifier, qtbot):
     button = dock.findChild(QPushButton, "classifyButton")
     assert not button.isEnabled()
-    assert "Choose what to classify" in button.toolTip()
+    assert "Choose what to classify" in button.toolTip() and dock.missing.text() == button.toolTip()
     qtbot.keyClicks(dock.form.input, str(drawn_folder))
     assert "classifier" in button.toolTip()
     dock.session.classifier = tiny_classifier
-    assert button.isEnabled()
+    assert button.isEnabled() and dock.missing.isHidden()
+    dock.state.setText("Done: 5 specimens in 0:01.")  # of a run before
     dock.form.output.setText("table.xlsx")
     assert not button.isEnabled()
     assert ".csv or .parquet" in button.toolTip()
+    assert dock.missing.text() == button.toolTip() and not dock.missing.isHidden()
+
+
+def test_a_folder_of_which_nothing_can_be_read_has_nothing_to_open(dock, tiny_classifier, qtbot, tmp_path):
+    for number in range(2):
+        np.save(tmp_path / f"cell_{number}.npy", np.full((8, 8, 4), np.nan))
+    dock.session.classifier = tiny_classifier
+    dock.form.input.setText(str(tmp_path))
+    dock.form.output.setText("")
+    press(qtbot, dock, "classifyButton")
+    finished(qtbot, dock)
+    assert dock.skipped.count == 2
+    assert (
+        dock.skipped.files.item(0).text().startswith("cell_0.npy has 256 pixel values in channels 1, 2, 3 and 4")
+    )
+    assert not dock.open_button.isEnabled()
+
+
+def test_what_a_run_shows_does_not_make_the_window_grow(viewer, dock, own_folder, tiny_classifier, qtbot):
+    window = viewer.window._qt_window
+    broken_one(own_folder)
+    dock.session.classifier = tiny_classifier
+    before = window.minimumSizeHint().height()
+    dock.form.input.setText(str(own_folder))
+    dock.form.output.setText("")
+    press(qtbot, dock, "classifyButton")
+    finished(qtbot, dock)
+    qtbot.wait(50)
+    assert window.minimumSizeHint().height() == before
 
 
 def test_a_folder_with_a_broken_file_is_classified_and_opened(
@@ -90,8 +120,8 @@ def test_a_folder_with_a_broken_file_is_classified_and_opened(
     assert len(read) == 60
     assert list(read.table["path"][read.table["error"] != ""]) == [broken]
     assert "59 specimens" in dock.state.text()
-    assert dock.skipped.count() == 1
-    assert "cut short" in dock.skipped.item(0).text()
+    assert dock.skipped.count == 1
+    assert "cut short" in dock.skipped.files.item(0).text()
     counts = dock.counts
     shown = [int(counts.item(0, column).text()) for column in range(3)]
     assert shown == list(read.counts.values())
@@ -227,7 +257,7 @@ def test_a_file_that_is_no_classifier_leaves_the_one_in_use(dock, tiny_classifie
 def test_a_classifier_of_another_channel_count_is_refused_in_the_dock(viewer, dock, classifier_file, qtbot):
     rgb = np.zeros((1, 3, 16, 16), np.uint16)
     table = pd.DataFrame(dict.fromkeys(COLUMNS, "") | {"path": ["a.npy"]}, dtype="str")
-    stack = SimpleNamespace(manifest=Manifest(table, ".", Layout(3)))
+    stack = Mock(manifest=Manifest(table, ".", Layout(3)))
     viewer.add_image(rgb[:, 0], metadata={"napari_ctc": {"stack": stack, "channel": 0}})
     dock.form.ask_classifier = lambda: str(classifier_file)
     press(qtbot, dock, "classifyLoadButton")

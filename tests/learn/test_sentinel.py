@@ -139,7 +139,7 @@ def test_nan_pixels_are_named_with_their_channels_and_in_all_specimens_end_the_r
     skipped = []
     with pytest.raises(TrainingError, match="34 of 34 specimens cannot be read"):
         run(train(spots, quick), lambda event: skipped.append(getattr(event, "reason", "")))
-    assert any("3 pixel values in channel 2 and 4 that are not numbers" in reason for reason in skipped)
+    assert any("3 pixel values in channels 2 and 4 that are not numbers" in reason for reason in skipped)
 
 
 def test_the_same_pixels_with_different_labels_are_counted_and_two_are_named(spots, quick, tmp_path):

@@ -144,7 +144,7 @@ def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout(
         array = array.astype(contents.dtype, copy=False)
     if array.dtype.kind == "f" and (bad := _not_numbers(array)).any():
         raise SpecimenError(
-            f"{path.name} has {bad.sum():,} pixel values in channel {_listed(bad)} that are not numbers (NaN or "
+            f"{path.name} has {bad.sum():,} pixel values in {_listed(bad)} that are not numbers (NaN or "
             f"infinite, or beyond 1e38). "
             f"Replace them before saving, for instance with numpy.nan_to_num."
         )
@@ -160,7 +160,8 @@ def _not_numbers(array: Array) -> NDArray[np.int64]:
 
 
 def _listed(bad: NDArray[np.int64]) -> str:
-    return " and ".join(str(place + 1) for place in np.flatnonzero(bad))
+    *others, last = (str(place + 1) for place in np.flatnonzero(bad))
+    return f"channels {', '.join(others)} and {last}" if others else f"channel {last}"
 
 
 def content_digest(specimen: Array) -> str:
@@ -193,7 +194,8 @@ def contents_of(name: str, file: ArrayFile, layout: Layout) -> Contents:
     wanted = _wanted(layout)
     another = (
         f"{name} holds an array of shape {shape}; {wanted}. If your specimens have another number of channels, "
-        f"set it (--channels at a terminal; 'Open specimens…' in napari)."
+        f"set it (--channels at a terminal; 'Open specimens…' in napari); a classifier takes as many as it was "
+        f"trained on."
     )
     if 0 in shape:
         raise SpecimenError(f"{name} holds no pixels: its array has the shape {shape}; {wanted}.")

@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from napari.utils.notifications import show_error
-from qtpy.QtCore import QSize, Qt
+from qtpy.QtCore import QSize
 from qtpy.QtWidgets import (
+    QFrame,
     QHBoxLayout,
     QLabel,
-    QListWidget,
     QProgressBar,
     QPushButton,
+    QScrollArea,
     QSizePolicy,
     QVBoxLayout,
     QWidget,
@@ -28,6 +29,7 @@ from napari_ctc.events import Classified, Event, Said, Saved, Skipped
 from napari_ctc.gui.classify_counts import CountsTable
 from napari_ctc.gui.classify_form import ClassifyForm
 from napari_ctc.gui.classify_jobs import classify_path, to_look_at, worth_looking_at
+from napari_ctc.gui.classify_skipped import SkippedFiles
 from napari_ctc.gui.jobs import close_with_dock, start
 from napari_ctc.gui.layers import add_stack, preferred_layout, stack_of
 from napari_ctc.gui.session import session_of
@@ -41,7 +43,7 @@ if TYPE_CHECKING:
     from napari_ctc.data.stacks import SpecimenStack
     from napari_ctc.learn.classifier import Classifier
 
-_SKIPPED_SHOWN = 500
+_LEAST_HEIGHT = 220  # pixels, so that a neighbour in the same column leaves it some
 
 
 class ClassifyDock(QWidget):
@@ -64,7 +66,6 @@ class ClassifyDock(QWidget):
         self._problem = ""
         self._notice = ""  # said last, and still so
         self._written: Path | None = None
-        self._skipped = 0
         self._began = 0.0
         self._stopping = False
         self._build()
@@ -73,7 +74,8 @@ class ClassifyDock(QWidget):
     # ------------------------------------------------------------------------------------------- building
 
     def _build(self) -> None:
-        layout = QVBoxLayout(self)
+        inside = QWidget()
+        layout = QVBoxLayout(inside)
         self.form = ClassifyForm(self.session, self)
         self.form.changed.connect(self._show_ready)
         self.form.said.connect(self._say)
@@ -83,16 +85,10 @@ class ClassifyDock(QWidget):
         self.progress.setObjectName("classifyProgress")
         self.progress.setTextVisible(False)
         self.progress.setMaximumHeight(10)
+        self.missing = self._label("classifyMissing", "Why nothing can be classified yet")
         self.state = self._label("classifyState", "What is going on")
         self.counts = CountsTable(self)
-        self.skipped_title = self._label("skippedTitle", "Files that could not be read")
-        self.skipped = QListWidget(self)
-        self.skipped.setObjectName("skippedFiles")
-        self.skipped.setToolTip("Files that could not be read, each with the reason")
-        self.skipped.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
-        self.skipped.setWordWrap(True)
-        self.skipped.setMaximumHeight(120)
-        self.skipped.setSizeAdjustPolicy(QListWidget.SizeAdjustPolicy.AdjustToContents)
+        self.skipped = SkippedFiles(self)
         self.open_button = QPushButton("Open in viewer", self)
         self.open_button.setObjectName("openInViewer")
         self.open_button.setToolTip(
@@ -100,11 +96,17 @@ class ClassifyDock(QWidget):
         )
         self.open_button.setEnabled(False)
         self.open_button.clicked.connect(self.open_in_viewer)
-        for widget in (self.progress, self.state, self.counts, self.skipped_title, self.skipped, self.open_button):
+        for widget in (self.progress, self.missing, self.state, self.counts, self.skipped, self.open_button):
             layout.addWidget(widget)
         layout.addStretch(1)
-        self.skipped_title.hide()
-        self.skipped.hide()
+        area = QScrollArea(self)  # a dock that grew with its parts would make the window grow
+        area.setWidget(inside)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        whole = QVBoxLayout(self)
+        whole.setContentsMargins(0, 0, 0, 0)
+        whole.addWidget(area)
+        self.setMinimumHeight(_LEAST_HEIGHT)
         self.counts.hide()
 
     def _build_buttons(self) -> QHBoxLayout:
@@ -142,14 +144,12 @@ class ClassifyDock(QWidget):
             return
         out = self.form.output.text().strip()
         self.predictions, self._layout = None, _layout_for(classifier)
-        self._skipped, self._stopping, self._began = 0, False, time.monotonic()
+        self._stopping, self._began = False, time.monotonic()
         self._problem = self._notice = ""
         self._written = None
         self.counts.begin(classifier.classes)
         self.counts.show()
-        self.skipped.clear()
-        self.skipped.hide()
-        self.skipped_title.hide()
+        self.skipped.begin()
         self.progress.setRange(0, 0)
         self.state.setText("Listing the specimens…")
         path = Path(self.form.input.text().strip())
@@ -180,7 +180,7 @@ class ClassifyDock(QWidget):
             self.counts.add(event.rows)
             self._notice = ""
         elif isinstance(event, Skipped):
-            self._show_skipped(event)
+            self.skipped.add(event)
         elif isinstance(event, Saved):
             self._written = event.path
         elif isinstance(event, Said):
@@ -200,19 +200,6 @@ class ClassifyDock(QWidget):
         if so_far or self._notice:
             self.state.setText(". ".join(filter(None, (so_far, self._notice))))
 
-    def _show_skipped(self, event: Skipped) -> None:
-        self._skipped += 1
-        if self._skipped <= _SKIPPED_SHOWN:
-            folder, _, name = event.path.rpartition("/")
-            begins = event.reason.startswith(name)
-            self.skipped.addItem(
-                f"{folder}/{event.reason}" if begins and folder else f"{event.path}: {event.reason}"
-            )
-        more = "" if self._skipped <= _SKIPPED_SHOWN else f" (the first {_SKIPPED_SHOWN} are listed)"
-        self.skipped_title.setText(f"{self._skipped:,} could not be read{more}:")
-        self.skipped_title.show()
-        self.skipped.show()
-
     def _take(self, predictions: Predictions | None) -> None:
         self.predictions = predictions
 
@@ -231,7 +218,9 @@ class ClassifyDock(QWidget):
             verb = "Stopped:" if done.stopped else "Done:"
             where = f" Written to {self._written.name}." if self._written is not None else ""
             again = " Classify goes on from there." if done.stopped and self._written is not None else ""
-            self.state.setText(f"{verb} {len(done) - done.failed:,} specimens in {_clock(seconds)}.{where}{again}")
+            count = len(done) - done.failed
+            words = f"{count:,} specimen{'s' * (count != 1)}"
+            self.state.setText(f"{verb} {words} in {_clock(seconds)}.{where}{again}")
         elif not self._problem:
             self.state.setText("Stopped before the first specimen.")
         self._show_ready()
@@ -240,11 +229,13 @@ class ClassifyDock(QWidget):
 
     def _show_ready(self) -> None:
         reason = "Specimens are being classified." if self.running is not None else self.form.missing()
+        self.missing.setText("" if self.running is not None else reason)
+        self.missing.setVisible(bool(self.missing.text()))
         self.go.setEnabled(not reason)
         self.go.setToolTip(reason or "Classifies every specimen and writes the table")
         self.stop.setEnabled(self.running is not None and not self._stopping)
         self.open_button.setEnabled(
-            self.predictions is not None and len(self.predictions) > 0 and not self.running
+            self.predictions is not None and len(self.predictions) > self.predictions.failed and not self.running
         )
 
     def open_in_viewer(self) -> None:
