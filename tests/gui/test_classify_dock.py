@@ -45,6 +45,10 @@ def press(qtbot, dock, name):
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
+def opened(qtbot, dock):
+    qtbot.waitUntil(dock.open_button.isEnabled, timeout=TIME)
+
+
 def finished(qtbot, dock):
     qtbot.waitUntil(lambda: dock.running is None, timeout=TIME)
     qtbot.wait(20)
@@ -130,6 +134,8 @@ def test_a_folder_with_a_broken_file_is_classified_and_opened(
     assert by_slide.sum() == 60
 
     press(qtbot, dock, "openInViewer")
+    assert len(dock.session) == 0 and not dock.open_button.isEnabled()  # it is read in a thread
+    opened(qtbot, dock)
     session = dock.session
     assert len(session) == 60
     said = session.status.copy()
@@ -163,6 +169,7 @@ def test_opening_the_result_takes_the_place_of_the_same_specimens_and_keeps_thei
     finished(qtbot, dock)
     for _ in range(2):
         press(qtbot, dock, "openInViewer")
+        opened(qtbot, dock)
         assert len(dock.session) == 60
         assert len(viewer.layers) == layers
         assert "in place of" in dock.state.text()
@@ -206,6 +213,7 @@ def test_stopping_mid_run_keeps_what_is_done(dock, drawn_folder, tiny_classifier
     assert len(dock.predictions) == len(done)
     assert dock.findChild(QPushButton, "classifyButton").isEnabled()
     press(qtbot, dock, "openInViewer")
+    opened(qtbot, dock)
     assert len(dock.session) == len(done)
 
 

@@ -52,6 +52,10 @@ def press(qtbot, dock, name="classifyButton"):
     qtbot.mouseClick(button, Qt.MouseButton.LeftButton)
 
 
+def opened(qtbot, dock):
+    qtbot.waitUntil(dock.open_button.isEnabled, timeout=TIME)
+
+
 def finished(qtbot, dock):
     qtbot.waitUntil(lambda: dock.running is None, timeout=TIME)
 
@@ -133,4 +137,5 @@ def test_a_cluster_classifies_for_the_window(dock, cluster, qtbot):
     finished(qtbot, dock)
     assert dock.state.text().startswith("Done: 60 specimens")
     press(qtbot, dock, "openInViewer")
+    opened(qtbot, dock)
     assert len(dock.session) == 60

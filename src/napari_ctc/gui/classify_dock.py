@@ -9,7 +9,6 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari.utils.notifications import show_error
 from qtpy.QtCore import QSize
 from qtpy.QtWidgets import (
     QFrame,
@@ -24,14 +23,14 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ctc.data.predictions import Predictions
-from napari_ctc.errors import CTCError
 from napari_ctc.events import Classified, Event, Said, Saved, Skipped
 from napari_ctc.gui.classify_counts import CountsTable
 from napari_ctc.gui.classify_form import ClassifyForm
-from napari_ctc.gui.classify_jobs import classify_path, to_look_at, worth_looking_at
+from napari_ctc.gui.classify_jobs import Result, classify_path
 from napari_ctc.gui.classify_skipped import SkippedFiles
 from napari_ctc.gui.jobs import close_with_dock, start
-from napari_ctc.gui.layers import add_stack, preferred_layout, stack_of
+from napari_ctc.gui.layers import preferred_layout, preferred_names, stack_of
+from napari_ctc.gui.open_jobs import Opening
 from napari_ctc.gui.session import session_of
 
 if TYPE_CHECKING:
@@ -63,6 +62,7 @@ class ClassifyDock(QWidget):
         self.running = None
         self._layout: Layout | None = None
         self._opened: SpecimenStack | None = None
+        self._result: Result | None = None  # that is being opened
         self._problem = ""
         self._notice = ""  # said last, and still so
         self._written: Path | None = None
@@ -234,30 +234,36 @@ class ClassifyDock(QWidget):
         self.go.setEnabled(not reason)
         self.go.setToolTip(reason or "Classifies every specimen and writes the table")
         self.stop.setEnabled(self.running is not None and not self._stopping)
-        self.open_button.setEnabled(
-            self.predictions is not None and len(self.predictions) > self.predictions.failed and not self.running
-        )
+        idle = self.running is None and self._result is None
+        done = self.predictions
+        self.open_button.setEnabled(idle and done is not None and len(done) > done.failed)
 
     def open_in_viewer(self) -> None:
         """Show the classified specimens, those worth looking at first, with their predictions."""
-        if self.predictions is None or self._layout is None:
+        if self.predictions is None or self._layout is None or self._result is not None:
             return
-        order = worth_looking_at(self.predictions)
-        table = self.predictions.table.iloc[order].reset_index(drop=True)
-        manifest, replaced = to_look_at(table, self.predictions.root, self._layout, self.session.stacks)
         classifier = self.session.classifier
-        try:
-            layers = add_stack(self._viewer, manifest, classifier.channels if classifier else None)
-        except CTCError as problem:
-            show_error(str(problem))
-            self.state.setText(str(problem))
-            return
-        stack = stack_of(layers[0])[0]
-        self._close_layers([*replaced, *(one for one in self.session.stacks if one is self._opened)])
-        self._opened = stack
-        self.session.attach(stack, table)
+        names = classifier.channels if classifier else preferred_names()
+        self._result = Result(self.predictions, self._layout, self.session.stacks, names)
+        name = f"Opening {len(self.predictions):,} specimens"
+        opening = Opening(self._viewer, self._result.read, name)
+        opening.opened.connect(self._show_result)
+        opening.failed.connect(self._show_unopened)
+        self._show_ready()
+
+    def _show_result(self) -> None:
+        result, self._result = self._result, None
+        self._close_layers([*result.replaced, *(one for one in self.session.stacks if one is self._opened)])
+        self._opened = result.stack
+        self.session.attach(result.stack, result.table)
         self._viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")
-        self.session.go_to(self.session.first_of(stack))
+        self.session.go_to(self.session.first_of(result.stack))
+        self._show_ready()
+
+    def _show_unopened(self, problem: str) -> None:
+        self._result = None
+        self.state.setText(problem)
+        self._show_ready()
 
     def _close_layers(self, stacks: list[SpecimenStack]) -> None:
         """Close what the opened result takes the place of, so that no specimen is there twice; and say so."""

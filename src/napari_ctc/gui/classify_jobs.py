@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_ctc.data.manifest import COLUMNS, Manifest
+from napari_ctc.data.stacks import SpecimenStack
 from napari_ctc.events import Event
 from napari_ctc.gui.session_parts import absolute_keys
 
@@ -19,7 +21,6 @@ if TYPE_CHECKING:
 
     from napari_ctc.data.predictions import Predictions
     from napari_ctc.data.specimens import Layout
-    from napari_ctc.data.stacks import SpecimenStack
     from napari_ctc.events import Job
     from napari_ctc.learn.classifier import Classifier
 
@@ -55,6 +56,39 @@ def worth_looking_at(predictions: Predictions) -> NDArray[np.intp]:
     ranked = np.sort(predictions.probabilities, axis=1)
     margin = ranked[:, -1] - (ranked[:, -2] if ranked.shape[1] > 1 else 0)
     return np.lexsort((margin, codes, counts[codes]))
+
+
+@dataclass
+class Result:
+    """A result on its way into the viewer: `read` in a thread makes what is shown then.
+
+    Attributes
+    ----------
+    channels : sequence of str or None
+        Their names.
+    table : pandas.DataFrame
+        Of the predictions, in the order to look at.
+    stack : SpecimenStack
+        The specimens, in that order.
+    replaced : list of SpecimenStack
+        Open ones that this one takes the place of.
+    """
+
+    predictions: Predictions
+    layout: Layout
+    open_now: Sequence[SpecimenStack]
+    channels: Sequence[str] | None
+    table: pd.DataFrame = field(init=False)
+    stack: SpecimenStack = field(init=False)
+    replaced: list[SpecimenStack] = field(init=False)
+
+    def read(self) -> SpecimenStack:
+        """Put the result in order and open its specimens; a SpecimenError where none can be read."""
+        order = worth_looking_at(self.predictions)
+        self.table = self.predictions.table.iloc[order].reset_index(drop=True)
+        manifest, self.replaced = to_look_at(self.table, self.predictions.root, self.layout, self.open_now)
+        self.stack = SpecimenStack(manifest, self.channels)
+        return self.stack
 
 
 def to_look_at(
