@@ -112,6 +112,6 @@ class TrainSettings(BaseModel):
         0,
         ge=0,
         le=256,
-        description="Processor cores to train on. 0 takes all, but fewer while other programs keep them busy and "
-        "fewer are faster. The last digits of a result depend on their number.",
+        description="Processor cores to train on. 0 chooses: all, but fewer while other programs keep them busy "
+        "and fewer are faster. The last digits of a result depend on their number.",
     )
