@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 
@@ -36,6 +38,14 @@ def test_files_are_found_below_the_folder_in_natural_order_with_their_sizes(tmp_
         ("a/b9.npy", 4),
         ("a/b10.npy", 3),
     ]
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="Windows has no such pipes")
+def test_a_pipe_is_left_out_for_opening_it_would_never_end(tmp_path):
+    os.mkfifo(tmp_path / "pipe.npy")
+    (tmp_path / "lost.npy").symlink_to(tmp_path / "nowhere.npy")
+    (tmp_path / "file.npy").write_bytes(b".")
+    assert list_folder(tmp_path) == {"file.npy": 1, "lost.npy": -1}
 
 
 def test_a_link_to_nowhere_is_listed_and_a_linked_folder_is_not_walked(tmp_path):

@@ -23,7 +23,7 @@ ASKED = 16  # files of one size that are opened before the others are believed t
 
 
 def list_folder(folder: Path) -> dict[str, int]:
-    """List every specimen file below a folder, hidden ones left out.
+    """List every specimen file below a folder, hidden ones left out, and what is no file, such as a pipe.
 
     Returns
     -------
@@ -46,7 +46,7 @@ def list_folder(folder: Path) -> dict[str, int]:
                 if entry.is_dir(follow_symlinks=False):
                     todo.append((entry.path, f"{prefix}{name}/"))
                     folders += 1
-                elif is_specimen_file(name):
+                elif is_specimen_file(name) and (entry.is_file(follow_symlinks=False) or entry.is_symlink()):
                     names.append(name)
                     try:
                         sizes.append(entry.stat().st_size)
