@@ -90,6 +90,20 @@ def test_a_folder_of_which_nothing_can_be_read_has_nothing_to_open(dock, tiny_cl
     assert not dock.open_button.isEnabled()
 
 
+def test_counts_of_another_classifier_are_called_so(dock, drawn_folder, tiny_classifier, qtbot):
+    dock.session.classifier = tiny_classifier
+    dock.form.input.setText(str(drawn_folder))
+    dock.form.output.setText("")
+    press(qtbot, dock, "classifyButton")
+    finished(qtbot, dock)
+    assert dock.missing.isHidden()
+    other = {name: getattr(tiny_classifier, name) for name in ("classes", "channel_count", "calibrated")}
+    dock.session.classifier = Mock(digest="c" * 64, **other)
+    assert f"by another classifier ({tiny_classifier.digest[:8]})" in dock.missing.text()
+    dock.session.classifier = tiny_classifier
+    assert dock.missing.isHidden()
+
+
 def test_what_a_run_shows_does_not_make_the_window_grow(viewer, dock, own_folder, tiny_classifier, qtbot):
     window = viewer.window._qt_window
     broken_one(own_folder)

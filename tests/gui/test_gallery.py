@@ -170,6 +170,16 @@ def test_thumbnails_have_the_colours_and_contrast_of_the_layers(viewer, dock, dr
     qtbot.waitUntil(lambda: pixel(gallery, 0) == (255, 0, 255), timeout=TIME)
 
 
+def test_the_words_below_a_thumbnail_leave_its_frame_alone(viewer, dock, drawn_folder, tiny_classifier, qtbot):
+    gallery = open_gallery(qtbot, viewer, dock, drawn_folder)
+    predicted(qtbot, dock, tiny_classifier)
+    settle(qtbot, dock)
+    picture = gallery.viewport().grab().toImage()
+    cell, side = gallery.visualRect(gallery.model().index(1, 0)), gallery._cells.side
+    bottom = {picture.pixelColor(cell.x() + x, cell.y() + 6 + side + 1).name() for x in range(8, side + 4)}
+    assert bottom == {dock.session.colour(dock.session.classes[dock.model.predicted(1)]).lower()}
+
+
 def test_thumbnails_follow_gamma_and_colormaps_that_do_not_begin_with_black(viewer, dock, drawn_folder, qtbot):
     gallery = open_gallery(qtbot, viewer, dock, drawn_folder)
     for layer in viewer.layers:

@@ -61,6 +61,7 @@ class ClassifyDock(QWidget):
         self.predictions: Predictions | None = None
         self.running = None
         self._layout: Layout | None = None
+        self._by = ""  # the digest of the classifier that the last run was with
         self._opened: SpecimenStack | None = None
         self._result: Result | None = None  # that is being opened
         self._problem = ""
@@ -85,7 +86,7 @@ class ClassifyDock(QWidget):
         self.progress.setObjectName("classifyProgress")
         self.progress.setTextVisible(False)
         self.progress.setMaximumHeight(10)
-        self.missing = self._label("classifyMissing", "Why nothing can be classified yet")
+        self.missing = self._label("classifyMissing", "Why nothing can be classified yet, or what no longer holds")
         self.state = self._label("classifyState", "What is going on")
         self.counts = CountsTable(self)
         self.skipped = SkippedFiles(self)
@@ -143,7 +144,7 @@ class ClassifyDock(QWidget):
             self.state.setText(refusal or "Nothing was started. Choose another file under 'Write to'.")
             return
         out = self.form.output.text().strip()
-        self.predictions, self._layout = None, _layout_for(classifier)
+        self.predictions, self._layout, self._by = None, _layout_for(classifier), classifier.digest
         self._stopping, self._began = False, time.monotonic()
         self._problem = self._notice = ""
         self._written = None
@@ -229,7 +230,7 @@ class ClassifyDock(QWidget):
 
     def _show_ready(self) -> None:
         reason = "Specimens are being classified." if self.running is not None else self.form.missing()
-        self.missing.setText("" if self.running is not None else reason)
+        self.missing.setText("" if self.running is not None else reason or self._out_of_date())
         self.missing.setVisible(bool(self.missing.text()))
         self.go.setEnabled(not reason)
         self.go.setToolTip(reason or "Classifies every specimen and writes the table")
@@ -237,6 +238,13 @@ class ClassifyDock(QWidget):
         idle = self.running is None and self._result is None
         done = self.predictions
         self.open_button.setEnabled(idle and done is not None and len(done) > done.failed)
+
+    def _out_of_date(self) -> str:
+        """Say whether what was counted is by another classifier than the one in use."""
+        now = self.session.classifier
+        if self.predictions is None or now is None or now.digest == self._by:
+            return ""
+        return f"What is shown below is by another classifier ({self._by[:8]}). Classify anew with this one."
 
     def open_in_viewer(self) -> None:
         """Show the classified specimens, those worth looking at first, with their predictions."""

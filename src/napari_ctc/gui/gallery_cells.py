@@ -79,9 +79,8 @@ class Cells:
         self._paint_picture(painter, room, image)
         self._paint_classes(painter, room, specimen)
         painter.setPen((palette.highlightedText() if chosen else palette.text()).color())
-        self._paint_caption(
-            painter, QRect(cell.x() + _MARGIN, cell.y() + edge + height, cell.width(), 0), specimen
-        )
+        below = QRect(cell.x() + _MARGIN, cell.y() + edge + height + _FRAME, cell.width() - 2 * _MARGIN, 0)
+        self._paint_caption(painter, below, specimen)
 
     def _paint_picture(self, painter: QPainter, room: QRectF, image: QImage | None) -> None:
         if image is None:
