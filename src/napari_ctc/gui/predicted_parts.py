@@ -80,7 +80,8 @@ class PredictedParts(QWidget):
         layout = QVBoxLayout(self)
         layout.setContentsMargins(4, 2, 4, 2)
         layout.addWidget(self.held_out)
-        layout.addWidget(self._pages, 1)  # more than the stretch that napari puts below
+        self._pages.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Expanding)
+        layout.addWidget(self._pages)  # which wants all the height, so that napari puts no stretch below
         self.setSizePolicy(QSizePolicy.Policy.Ignored, QSizePolicy.Policy.Preferred)
 
     def _build_invitation(self) -> QWidget:
