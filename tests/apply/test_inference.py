@@ -133,6 +133,10 @@ def unlike(low):
     return LowPrecision(specimens=40, classes_changed=low, largest_change=0.004)
 
 
+def test_a_change_just_beyond_the_bound_does_not_read_as_if_it_were_the_bound():
+    assert "by up to 0.0052 on" in str(LowPrecision(specimens=40, classes_changed=0, largest_change=0.0052))
+
+
 @pytest.mark.parametrize(
     ("low", "precision", "used", "why"),
     [

@@ -163,7 +163,7 @@ def test_the_size_follows_the_specimens_or_the_setting(sides, settings, expected
 @pytest.mark.parametrize("specimens", [4, 10, 33, 97, 480, 2200, 100_000])
 def test_batches_are_never_of_one_and_epochs_stay_in_bounds(specimens, size):
     steps, epochs = choose_steps(specimens, size, TrainSettings())
-    assert 8 <= epochs <= 60
+    assert 8 <= epochs <= 150
     assert min(len(part) for part in np.array_split(np.arange(specimens), steps)) >= 2
     assert epochs <= choose_steps(specimens, 64, TrainSettings())[1]
 

@@ -1,6 +1,7 @@
 """Training learns, repeats itself, stops well, and harms nothing."""
 
 import random
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from napari_ctc.errors import SettingsError, Stopped, TrainingError
 from napari_ctc.events import EpochDone, Planned, Said, Saved, Skipped, StepDone, run
 from napari_ctc.learn import batches, threads
 from napari_ctc.learn.loading import load_classifier
+from napari_ctc.learn.runs import Run
 from napari_ctc.learn.training import train
 from napari_ctc.score.metrics import balanced_log_loss
 from napari_ctc.settings import TrainSettings
@@ -281,3 +283,16 @@ def test_a_run_whose_core_is_shared_goes_on_with_fewer_threads(spots, quick, two
     monkeypatch.setattr(threads, "FASTER", 1e9)  # and fewer were faster
     seen = counts(spots, quick.model_copy(update={"threads": 0, "epochs": 4}))
     assert seen[0] == 2 and seen[-1] == 1 and torch.get_num_threads() == 2
+
+
+@pytest.mark.parametrize(("epochs", "rises"), [(20, 10), (1000, 50)])  # of 10 steps
+def test_the_learning_rate_rises_shortly_and_falls_to_the_end(epochs, rises):
+    now = SimpleNamespace(epochs=epochs, steps=10, settings=TrainSettings())
+    rates = []
+    for now.step in range(10 * epochs):
+        now.progress = now.step / (10 * epochs)
+        rates.append(Run.learning_rate(now))
+    assert np.argmax(rates) == rises - 1
+    assert rates[rises - 1] == pytest.approx(0.002, rel=0.01)
+    assert 0 < rates[-1] < 1e-5 and rates[0] <= 0.002 / rises
+    assert (np.diff(rates[:rises]) > 0).all() and (np.diff(rates[rises - 1 :]) <= 0).all()

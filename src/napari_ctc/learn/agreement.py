@@ -47,11 +47,11 @@ class LowPrecision(BaseModel):
         return not self.classes_changed and self.largest_change <= HARMLESS
 
     def __str__(self) -> str:
-        """Say what changed, as in "it changed no class and probabilities by up to 0.003 ..."."""
+        """Say what changed, as in "it changed no class and probabilities by up to 0.0031 ..."."""
         changed = self.classes_changed
         classes = "no class" if not changed else "1 class" if changed == 1 else f"{changed} classes"
         return (
-            f"it changed {classes} and probabilities by up to {self.largest_change:.3f} on {self.specimens} "
+            f"it changed {classes} and probabilities by up to {self.largest_change:.2g} on {self.specimens} "
             f"specimens held out"
         )
 

@@ -35,7 +35,7 @@ from napari_ctc.score.calibration import read_proportions
 from napari_ctc.settings import TrainSettings
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-WARM_UP = 0.05  # share of the run in which the learning rate rises
+WARM_UP, WARM_UP_STEPS = 0.05, 50  # the learning rate rises for this share of the run, at most so many steps
 AVERAGING = 0.995  # of the running average of the weights, once it is warm
 
 
@@ -205,7 +205,8 @@ class Run:
     def learning_rate(self) -> float:
         """Give the rate of the next step: a short rise, then half a cosine (Loshchilov and Hutter 2017)."""
         progress = self.progress
-        rise = min((progress + 1 / (self.epochs * self.steps)) / WARM_UP, 1.0)
+        by_share = (progress + 1 / (self.epochs * self.steps)) / WARM_UP
+        rise = min(max(by_share, (self.step + 1) / WARM_UP_STEPS), 1.0)
         return self.settings.learning_rate * rise * max((1 + math.cos(math.pi * progress)) / 2, 1e-3)
 
     def input_of(self, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ Rows = NDArray[np.int64]
 
 LARGEST_CHOSEN = 224  # pixels; larger specimens are brought down to it unless a size is set
 SHOWN = 390_000  # the most, if the epochs are not set, where the first stage sees 32 pixels: a quarter of an hour
-FEWEST_EPOCHS, MOST_EPOCHS = 8, 60
+FEWEST_EPOCHS, MOST_EPOCHS = 8, 150
 
 
 def choose_sizes(sides: Sequence[int] | Rows, settings: TrainSettings) -> tuple[int, int]:
