@@ -168,6 +168,11 @@ def test_batches_are_never_of_one_and_epochs_stay_in_bounds(specimens, size):
     assert epochs <= choose_steps(specimens, 64, TrainSettings())[1]
 
 
+def test_few_specimens_are_shown_more_often():
+    epochs = [choose_steps(specimens, 64, TrainSettings())[1] for specimens in (100, 533, 1000, 2189, 6886)]
+    assert epochs == [150, 150, 130, 60, 57]
+
+
 def test_large_sets_and_sizes_that_cost_more_are_shown_less_often():
     epochs = {size: choose_steps(10_000, size, TrainSettings())[1] for size in (32, 40, 64, 72, 127, 128, 224)}
     assert epochs == {32: 39, 40: 25, 64: 39, 72: 31, 127: 10, 128: 39, 224: 13}

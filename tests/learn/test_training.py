@@ -285,7 +285,7 @@ def test_a_run_whose_core_is_shared_goes_on_with_fewer_threads(spots, quick, two
     assert seen[0] == 2 and seen[-1] == 1 and torch.get_num_threads() == 2
 
 
-@pytest.mark.parametrize(("epochs", "rises"), [(20, 10), (1000, 50)])  # of 10 steps
+@pytest.mark.parametrize(("epochs", "rises"), [(20, 10), (1000, 30)])  # of 10 steps
 def test_the_learning_rate_rises_shortly_and_falls_to_the_end(epochs, rises):
     now = SimpleNamespace(epochs=epochs, steps=10, settings=TrainSettings())
     rates = []

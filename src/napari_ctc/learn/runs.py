@@ -35,7 +35,7 @@ from napari_ctc.score.calibration import read_proportions
 from napari_ctc.settings import TrainSettings
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]
-WARM_UP, WARM_UP_STEPS = 0.05, 50  # the learning rate rises for this share of the run, at most so many steps
+WARM_UP, WARM_UP_EPOCHS = 0.05, 3  # the learning rate rises for this share of the run, at most so many epochs
 AVERAGING = 0.995  # of the running average of the weights, once it is warm
 
 
@@ -206,7 +206,7 @@ class Run:
         """Give the rate of the next step: a short rise, then half a cosine (Loshchilov and Hutter 2017)."""
         progress = self.progress
         by_share = (progress + 1 / (self.epochs * self.steps)) / WARM_UP
-        rise = min(max(by_share, (self.step + 1) / WARM_UP_STEPS), 1.0)
+        rise = min(max(by_share, (self.step + 1) / (WARM_UP_EPOCHS * self.steps)), 1.0)
         return self.settings.learning_rate * rise * max((1 + math.cos(math.pi * progress)) / 2, 1e-3)
 
     def input_of(self, batch: Batch) -> tuple[Tensor, Tensor]:

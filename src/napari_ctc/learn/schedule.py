@@ -14,7 +14,8 @@ Rows = NDArray[np.int64]
 
 LARGEST_CHOSEN = 224  # pixels; larger specimens are brought down to it unless a size is set
 SHOWN = 390_000  # the most, if the epochs are not set, where the first stage sees 32 pixels: a quarter of an hour
-FEWEST_EPOCHS, MOST_EPOCHS = 8, 150
+ENOUGH = 130_000  # shown; a set so small that this takes more than the usual epochs learns from these, too
+FEWEST_EPOCHS, USUAL_EPOCHS, MOST_EPOCHS = 8, 60, 150
 
 
 def choose_sizes(sides: Sequence[int] | Rows, settings: TrainSettings) -> tuple[int, int]:
@@ -54,12 +55,13 @@ def choose_steps(specimens: int, size: int, settings: TrainSettings) -> tuple[in
 
     Notes
     -----
-    Long schedules pay, but nobody waits all day: whatever the number and the size, a training is to end within a
-    quarter of an hour on two cores, until the fewest epochs of a very large set take longer. The cost follows the
-    area that the network's first stage sees: docs/benchmarks.md has the rates.
+    Long schedules pay, those of small sets as well, but nobody waits all day: whatever the number and the size, a
+    training is to end within a quarter of an hour on two cores, until the fewest epochs of a very large set take
+    longer. The cost follows the area that the network's first stage sees: docs/benchmarks.md has the rates.
     """
     batch = settings.batch_size or min(32, max(4, specimens // 8))
     steps = -(-specimens // min(batch, specimens))
     side = size / stem_of(size)[1]
     shown = SHOWN * min((32 / side) ** 2, 1)
-    return steps, settings.epochs or int(np.clip(round(shown / specimens), FEWEST_EPOCHS, MOST_EPOCHS))
+    most = np.clip(ENOUGH // specimens, USUAL_EPOCHS, MOST_EPOCHS)
+    return steps, settings.epochs or int(np.clip(round(shown / specimens), FEWEST_EPOCHS, most))
