@@ -95,3 +95,14 @@ def _settings_of_their_own(request):
     Path(_SETTINGS.name, "napari-ctc.yaml").unlink(missing_ok=True)
     yield
     settings._clear_plugin_settings_cache()
+
+
+@pytest.fixture
+def four_cores():
+    """Let PyTorch compute in four threads for a while, whatever the machine has."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(4)
+    yield
+    torch.set_num_threads(before)

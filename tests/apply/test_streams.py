@@ -10,20 +10,11 @@ from threading import Barrier, Event, Lock, Thread
 
 import numpy as np
 import pandas as pd
-import pytest
 import torch
 
 from napari_ctc.apply import streams
 from napari_ctc.apply.inference import classify
 from napari_ctc.events import run
-
-
-@pytest.fixture
-def four_cores():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
 
 
 def threads_of_a_new_one():

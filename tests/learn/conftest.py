@@ -1,7 +1,6 @@
 """What the tests of learning share."""
 
 import pytest
-import torch
 from spots import write_spots
 
 from napari_ctc.data.manifest import Manifest
@@ -16,11 +15,3 @@ def spots(tmp_path) -> Manifest:
 @pytest.fixture
 def quick() -> TrainSettings:
     return TrainSettings(epochs=2, precision="float32", device="cpu", threads=1)
-
-
-@pytest.fixture
-def two_cores():
-    before = torch.get_num_threads()
-    torch.set_num_threads(2)
-    yield
-    torch.set_num_threads(before)

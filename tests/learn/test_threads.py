@@ -11,14 +11,6 @@ from napari_ctc.learn import threads
 from napari_ctc.learn.threads import Threads
 
 
-@pytest.fixture
-def four_cores():
-    before = torch.get_num_threads()
-    torch.set_num_threads(4)
-    yield
-    torch.set_num_threads(before)
-
-
 class Machine:
     """So many cores, some of which other programs keep busy; time passes with the steps."""
 

@@ -271,18 +271,18 @@ def counts(spots, settings):
     return seen
 
 
-def test_the_number_of_cores_is_taken_up_and_given_back(spots, quick, two_cores):
+def test_the_number_of_cores_is_taken_up_and_given_back(spots, quick, four_cores):
     for count in (1, 2):
         assert set(counts(spots, quick.model_copy(update={"threads": count}))) == {count}
-        assert torch.get_num_threads() == 2
+        assert torch.get_num_threads() == 4
 
 
-def test_a_run_whose_core_is_shared_goes_on_with_fewer_threads(spots, quick, two_cores, monkeypatch):
+def test_a_run_whose_core_is_shared_goes_on_with_fewer_threads(spots, quick, four_cores, monkeypatch):
     monkeypatch.setattr(threads, "SPAN", 0.0)
     monkeypatch.setattr(threads, "thread_time", lambda: 0.0)  # as if others had the cores all the time
     monkeypatch.setattr(threads, "FASTER", 1e9)  # and fewer were faster
     seen = counts(spots, quick.model_copy(update={"threads": 0, "epochs": 4}))
-    assert seen[0] == 2 and seen[-1] == 1 and torch.get_num_threads() == 2
+    assert seen[0] == 4 > seen[-1] and torch.get_num_threads() == 4
 
 
 @pytest.mark.parametrize(("epochs", "rises"), [(20, 10), (1000, 30)])  # of 10 steps
