@@ -7,6 +7,7 @@ from concurrent.futures import Future
 import errands
 import pytest
 from distributed import KilledWorker
+from distributed.comm.core import CommClosedError
 
 from clusters import LocalCluster
 from napari_ctc.apply import cluster as cluster_module
@@ -146,5 +147,20 @@ def test_a_task_whose_result_was_lost_with_its_worker_and_then_fails_is_told(clu
         place._client.loop.add_callback(cluster_module._bring, lost(), asked)
         assert isinstance(asked.exception(timeout=10), KilledWorker)
         assert place.submit(errands.square, 3).result(timeout=60)[1] == 9
+    finally:
+        place.close()
+
+
+def test_a_scheduler_that_vanishes_while_a_result_is_fetched_is_a_sentence(cluster):
+    place = Cluster(cluster.address, Shared(b"", errands.as_text))
+    try:
+        asked, answer = Future(), Future()
+
+        async def cut_off():
+            raise CommClosedError("in <TCP (closed) ConnectionPool.gather ...>: Connection reset by peer")
+
+        asked.add_done_callback(lambda done: place._pass_on(done, answer))
+        place._client.loop.add_callback(cluster_module._bring, cut_off(), asked)
+        assert "no longer answers. What is done is kept" in str(answer.exception(timeout=10))
     finally:
         place.close()

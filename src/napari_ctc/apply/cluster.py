@@ -18,6 +18,7 @@ from uuid import uuid4
 from weakref import WeakSet
 
 from distributed import Client, KilledWorker, WorkerPlugin
+from distributed.comm.core import CommClosedError
 
 from napari_ctc import __version__
 from napari_ctc.apply.memory import reuse_memory
@@ -206,7 +207,8 @@ class Cluster:
                 )
             )
         else:
-            gone = isinstance(problem, (CancelledError, AsyncCancelledError))
+            # Whichever comes first: the client gives its tasks up, or the fetching of a result is cut off.
+            gone = isinstance(problem, (CancelledError, AsyncCancelledError, CommClosedError))
             answer.set_exception(self._vanished() if gone else problem)
 
     def _once_more(self, function: Callable[[Any, T], R], task: T, answer: Future[R]) -> None:
