@@ -2,7 +2,7 @@
 
 The threads of a step wait for each other after every operation, hundreds of times. If another program takes a
 single core, each of these waits lasts until the system gives it back, and a training on two cores keeps an eighth
-of its rate. One thread waits for nobody.
+of its rate or less. One thread waits for nobody.
 """
 
 from __future__ import annotations
