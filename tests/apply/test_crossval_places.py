@@ -46,6 +46,12 @@ def test_folds_in_processes_say_what_folds_here_say(here, tmp_path):
     assert (tmp_path / "out.csv").exists()
 
 
+def test_no_core_is_set_aside_for_processes_that_have_no_fold(tmp_path):
+    said = []
+    run(cross_validate(write_specimens(tmp_path), QUICK, folds=2, on="processes:9"), said.append)
+    assert any(isinstance(one, Said) and "2 folds in 2 processes" in one.text for one in said)
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="the worker is killed by a POSIX signal")
 def test_folds_on_a_cluster_say_so_too_although_a_worker_is_killed(here, cluster):
     manifest, expected = here
@@ -54,7 +60,9 @@ def test_folds_on_a_cluster_say_so_too_although_a_worker_is_killed(here, cluster
 
     def kill(event):
         events.append(event)
-        if victims and sum(isinstance(one, Said) and "folds on tcp" in one.text for one in events[:-5]):
+        if victims and sum(
+            isinstance(one, Said) and "folds on the cluster at tcp" in one.text for one in events[:-5]
+        ):
             os.kill(victims.pop(), signal.SIGKILL)
 
     found = run(cross_validate(manifest, QUICK, folds=3, on=cluster.address), kill)
@@ -67,7 +75,7 @@ def test_trainings_that_fail_elsewhere_are_told_as_here(tmp_path):
     told = []
 
     def take_files_away(event):
-        if isinstance(event, Said) and "folds on processes" in event.text:
+        if isinstance(event, Said) and "folds in 1 process" in event.text:
             for row in range(1, 23, 2):  # all but one of class b
                 (tmp_path / f"{row:02}.npy").unlink()
         told.extend([event.text] if isinstance(event, Said) and event.warning else [])

@@ -1,15 +1,17 @@
 """The dock "Train classifier": start from a classifier, resume a run, cross-validate; by clicks."""
 
 import csv
+import multiprocessing
 from pathlib import Path
 
 import pytest
 
 pytest.importorskip("napari")
-from qtpy.QtCore import QThreadPool
+from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QMessageBox
 
 from napari_ctc.data.files import checkpoint_path
+from napari_ctc.gui.place_choice import CLUSTER
 from napari_ctc.learn import checkpoints
 from napari_ctc.learn.loading import load_classifier
 
@@ -210,6 +212,40 @@ def test_while_one_thing_runs_no_other_is_begun(folds):
 
 
 def test_each_new_button_and_box_has_a_tooltip(driver):
-    names = "start_from resume cross_validate crossval_stop crossval_out crossval_browse folds confusion".split()
+    names = "start_from resume cross_validate crossval_stop crossval_out crossval_browse folds confusion"
+    names = [*names.split(), "crossvalPlace", "crossvalProcesses", "crossvalScheduler"]
     for name in names:
         assert driver.part(name).toolTip(), name
+
+
+def test_folds_are_trained_in_processes_as_chosen_by_clicks(folds, qtbot):
+    box = folds.part("crossvalPlace")
+    assert not seen(folds, "crossvalProcesses") and not seen(folds, "crossvalScheduler")
+    box.setFocus()
+    qtbot.keyClick(box, Qt.Key.Key_Down)
+    assert box.currentText() == "in several processes" and seen(folds, "crossvalProcesses")
+    folds.part("crossvalProcesses").setValue(2)
+    folds.click("cross_validate")
+    assert not box.isEnabled()
+    folds.until(lambda: "Training 2 folds in 2 processes" in told(folds))
+    folds.until_idle()
+    assert told(folds).startswith("Finished: 40 specimens") and box.isEnabled()
+    assert "of the 2 folds" in folds.part("crossval_found").text()
+    assert not multiprocessing.active_children()
+
+
+def test_an_address_of_no_scheduler_starts_no_folds(folds):
+    folds.part("crossvalPlace").setCurrentIndex(CLUSTER)
+    assert seen(folds, "crossvalScheduler")
+    folds.part("crossvalScheduler").setText("nowhere")
+    folds.click("cross_validate")
+    assert "tcp://HOST:PORT" in told(folds) and folds.part("cross_validate").isEnabled()
+
+
+def test_folds_are_trained_on_a_cluster(folds, cluster):
+    folds.part("crossvalPlace").setCurrentIndex(CLUSTER)
+    folds.part("crossvalScheduler").setText(cluster.address)
+    folds.click("cross_validate")
+    folds.until(lambda: "of 2 folds" in folds.part("crossval_found").text())
+    folds.until_idle()
+    assert told(folds).startswith("Finished: 40 specimens")

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -77,7 +77,8 @@ def all_folds(work: Work, folds: Sequence[Fold], place: Place, whole: Whole, end
     if place.kind == "here":
         yield from _one_by_one(work, folds, whole, ended)
         return
-    yield whole.shown(Said(text=f"Training {len(folds)} folds on {place}. Each is told of when it ends."))
+    place = replace(place, processes=min(place.processes, len(folds)))  # others would have cores and no fold
+    yield whole.shown(Said(text=f"Training {len(folds)} folds {place.words}. Each is told of when it ends."))
     try:
         yield from _at_once(work, folds, place, whole, ended)
     except PlaceError as problem:

@@ -90,6 +90,12 @@ class Place:
     def __str__(self) -> str:
         return {"here": "here", "processes": f"processes:{self.processes}"}.get(self.kind, self.address)
 
+    @property
+    def words(self) -> str:
+        """The place in a sentence: "in 2 processes"."""
+        several = f"in {self.processes} process{'es' * (self.processes > 1)}"
+        return {"here": "here", "processes": several}.get(self.kind, f"on the cluster at {self.address}")
+
 
 def must_see(manifest: Manifest) -> tuple[str, ...]:
     """Name what workers must see of specimens: their folder, and the first and last file that are here."""

@@ -141,8 +141,8 @@ def classify(
                 output = ToFile(out, classifier.classes, record, manifest, replace)
                 batch = output.record.batch
             manifest = output.manifest
-            where = str(place) if elsewhere else target.type
-            yield Said(text=f"Classifying {len(manifest):,} specimens on {where} {why}.")
+            where = place.words if elsewhere else f"on {target.type}"
+            yield Said(text=f"Classifying {len(manifest):,} specimens {where} {why}.")
             for note in manifest.notes:
                 yield Said(text=note, warning=True)
             yield from output.check()

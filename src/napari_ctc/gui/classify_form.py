@@ -16,16 +16,27 @@ from qtpy.QtWidgets import (
     QSizePolicy,
     QWidget,
 )
+from superqt import QCollapsible
 
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.writers import WRITERS
-from napari_ctc.gui.classify_place import PlaceBox
 from napari_ctc.gui.jobs import start
+from napari_ctc.gui.place_choice import PlaceChoice
 from napari_ctc.gui.train_jobs import load
 
 if TYPE_CHECKING:
     from napari_ctc.gui.session import Session
     from napari_ctc.learn.classifier import Classifier
+
+_PLACES = (
+    "Here: in napari itself, which is right for most folders. In processes: beside napari, which stays quicker "
+    "to respond. On a Dask cluster: on other machines, which must see the images under the same path. The table "
+    "is the same, and what was begun in one place can go on in another."
+)
+_PROCESSES = (
+    "How many specimens are computed at once. One process for each processor core is most often the fastest; "
+    "fewer take less memory (some 400 MB each)."
+)
 
 
 class ClassifyForm(QWidget):
@@ -92,8 +103,14 @@ class ClassifyForm(QWidget):
                 button.setToolTip(tips[text])
                 button.clicked.connect(slot)
                 form.addWidget(button, row, 4 - len(buttons) + place)
-        self.place = PlaceBox(self)
-        form.addWidget(self.place, len(rows), 0, 1, 4)
+        self.place = PlaceChoice("classify", _PLACES, _PROCESSES)
+        self.advanced = QCollapsible("Advanced", self, expandedIcon="▾", collapsedIcon="▸")
+        self.advanced.setObjectName("classifyAdvanced")
+        self.advanced.toggleButton().setToolTip(
+            "Choose where to compute: here, in several processes, or on a cluster."
+        )
+        self.advanced.addWidget(self.place)
+        form.addWidget(self.advanced, len(rows), 0, 1, 4)
         form.setColumnStretch(1, 1)
 
     def _line(self, name: str, hint: str, tip: str) -> QLineEdit:

@@ -12,17 +12,30 @@ from superqt import QCollapsible
 from napari_ctc.errors import CTCError
 from napari_ctc.events import EpochDone, Event, FoldDone, Said, Saved, StepDone
 from napari_ctc.gui import train_jobs as jobs
-from napari_ctc.gui.forms import keep_wheel_away
+from napari_ctc.gui.forms import align_labels, keep_wheel_away
 from napari_ctc.gui.jobs import RunningJob, start
+from napari_ctc.gui.place_choice import PlaceChoice
 from napari_ctc.gui.train_confusion import LEGEND, ConfusionTable
 from napari_ctc.gui.train_controls import MessageLine, RunControls, button, may_replace
 from napari_ctc.gui.train_parts import clock, wrapped
 
 if TYPE_CHECKING:
+    from qtpy.QtGui import QShowEvent
+
     from napari_ctc.apply.crossval_result import CrossValidation
     from napari_ctc.gui.train_setup import TrainSetup
 
 _TABLE = "cross_validation.csv"
+_PLACES = (
+    "Where the folds are trained. Here: one after the other, in napari itself, which is right for most "
+    "computers. In processes: several at once, each in a program of its own beside napari, which pays on a "
+    "computer with many cores. On a Dask cluster: several at once on other machines, which must see the images "
+    "under the same path. What is found is the same, up to rounding."
+)
+_PROCESSES = (
+    "How many folds are trained at once, each with its share of the processor cores and its own specimens in "
+    "memory. More than there are folds bring nothing."
+)
 
 
 class CrossValidateBox(QWidget):
@@ -58,6 +71,7 @@ class CrossValidateBox(QWidget):
         self.folds.setValue(5)
         self.folds.setToolTip("How many times to train: each time, one part in so many is held out.")
         keep_wheel_away(self.folds)
+        self.place = PlaceChoice("crossval", _PLACES, _PROCESSES)
         self.out = QLineEdit()
         self.out.setObjectName("crossval_out")
         self.out.setPlaceholderText("not written unless named here")
@@ -80,16 +94,21 @@ class CrossValidateBox(QWidget):
         self.matrix = ConfusionTable("confusion")
 
     def _lay_out(self) -> None:
-        place = QHBoxLayout()
-        place.addWidget(self.out, 1)
-        place.addWidget(self.browse)
-        inside = QWidget()
-        form = QFormLayout(inside)
+        table = QHBoxLayout()
+        table.addWidget(self.out, 1)
+        table.addWidget(self.browse)
+        self._choices = QWidget()
+        form = QFormLayout(self._choices)
         form.setContentsMargins(0, 0, 0, 0)
         form.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
         form.addRow("folds", self.folds)
-        form.addRow("write to", place)
-        form.addRow(self.controls)
+        form.addRow("write to", table)
+        form.addRow(self.place)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 0, 0, 0)
+        column.addWidget(self._choices)
+        column.addWidget(self.controls)
         self.section = QCollapsible("Cross-validate", expandedIcon="▾", collapsedIcon="▸")
         self.section.setObjectName("crossval")
         self.section.toggleButton().setToolTip("Find out how good a classifier trained so may be expected to be.")
@@ -106,9 +125,14 @@ class CrossValidateBox(QWidget):
         column.addWidget(self.section)
         column.addWidget(self._below)
 
+    def showEvent(self, event: QShowEvent) -> None:
+        """Align the words before the boxes, now that the theme has given them their font."""
+        super().showEvent(event)
+        align_labels(self._choices)
+
     def freeze(self, frozen: bool) -> None:
         """Offer nothing while this or a training run is at work."""
-        for part in (self.begin, self.folds, self.out, self.browse):
+        for part in (self.begin, self._choices):
             part.setEnabled(not frozen)
 
     def _suggest(self, _text: str = "") -> None:
@@ -137,6 +161,9 @@ class CrossValidateBox(QWidget):
         except CTCError as problem:
             self.message.say(str(problem), wrong=True)
             return
+        if refusal := self.place.refusal():
+            self.message.say(refusal, wrong=True)
+            return
         text = self.out.text().strip()
         out = Path(text).expanduser() if text else None
         if out is not None and out.is_file() and not may_replace(self, out):
@@ -148,7 +175,7 @@ class CrossValidateBox(QWidget):
         self._done.clear()
         self._saved, self._got = "", False
         self._run = start(
-            jobs.cross_validate(self._setup.what(), settings, out, self.folds.value()),
+            jobs.cross_validate(self._setup.what(), settings, out, self.folds.value(), self.place.text),
             parent=self,
             name="Cross-validate",
             on_event=self._follow,

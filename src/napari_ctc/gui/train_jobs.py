@@ -170,16 +170,22 @@ def _trained(
 
 
 def cross_validate(
-    source: Source, settings: TrainSettings, out: Path | None, folds: int
+    source: Source, settings: TrainSettings, out: Path | None, folds: int, on: str = "here"
 ) -> Job[CrossValidation | None]:
-    """Hold every labelled specimen of a source out once; None if stopped before the first fold ended."""
+    """Hold every labelled specimen of a source out once; None if stopped before the first fold ended.
+
+    Parameters
+    ----------
+    on : str
+        Where folds are trained, see `Place.parse`.
+    """
     manifest = source.open(settings)
     yield Said(text="Getting ready…")
     from napari_ctc.apply.crossval import cross_validate as cross_validate_job
 
     settings = source.fitted(settings, manifest)
     try:
-        return (yield from cross_validate_job(manifest, settings, out, folds, source.names_for(manifest)))
+        return (yield from cross_validate_job(manifest, settings, out, folds, source.names_for(manifest), on))
     except StoppedEarlyError:
         return None
 

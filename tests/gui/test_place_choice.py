@@ -1,4 +1,4 @@
-"""Where "Classify folder" computes: the choice is that of `--on`, and each refusal is a sentence in the dock."""
+"""Where something is computed: the choice is that of `--on`, and each refusal is a sentence in the dock."""
 
 import sys
 import time
@@ -15,7 +15,7 @@ from napari_ctc.apply.inference import classify
 from napari_ctc.apply.workers import cores
 from napari_ctc.data.predictions import Predictions
 from napari_ctc.events import run
-from napari_ctc.gui.classify_place import CLUSTER, HERE, PROCESSES
+from napari_ctc.gui.place_choice import CLUSTER, HERE, PROCESSES
 
 TIME = 60_000
 
@@ -27,7 +27,7 @@ def dock(make_napari_viewer, drawn_folder, tiny_classifier):
     dock.session.classifier = tiny_classifier
     dock.form.input.setText(str(drawn_folder / "manifest.csv"))
     dock.form.output.setText("")
-    dock.form.place.expand(animate=False)
+    dock.form.advanced.expand(animate=False)
     return dock
 
 
@@ -112,7 +112,7 @@ def test_processes_are_stopped_within_a_second_and_the_window_lives_on(
     place.processes.setValue(2)
     pulse = Pulse(dock)
     press(qtbot, dock)
-    qtbot.waitUntil(lambda: "on processes:2" in dock.state.text(), timeout=TIME)
+    qtbot.waitUntil(lambda: "in 2 processes" in dock.state.text(), timeout=TIME)
     start = time.perf_counter()
     press(qtbot, dock, "classifyStop")
     finished(qtbot, dock)
