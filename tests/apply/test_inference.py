@@ -184,6 +184,30 @@ def test_stopping_keeps_the_rows_so_far(drawn_manifest, tiny_classifier, tmp_pat
     assert len(Predictions.read(tmp_path / "out.stopped.csv")) == 24
 
 
+def test_stopping_before_the_first_row_leaves_no_file(drawn_manifest, tiny_classifier, tmp_path):
+    job = classify(drawn_manifest, tiny_classifier, tmp_path / "out.csv", batch_size=8)
+    while "Classifying" not in getattr(next(job), "text", ""):
+        pass
+    with pytest.raises(StopIteration) as end:
+        job.throw(Stopped())
+    assert end.value.value.stopped and len(end.value.value) == 0
+    assert not list(tmp_path.iterdir())
+
+
+def test_stopping_before_the_first_row_leaves_the_rows_of_the_stop_before(
+    drawn_manifest, tiny_classifier, tmp_path
+):
+    out = tmp_path / "out.csv"
+    stopped_after(classify(drawn_manifest, tiny_classifier, out, batch_size=8), 3)
+    job = classify(drawn_manifest, tiny_classifier, out, batch_size=8)
+    while "Classifying" not in getattr(next(job), "text", ""):
+        pass
+    with pytest.raises(StopIteration):
+        job.throw(Stopped())
+    assert len(Predictions.read(tmp_path / "out.stopped.csv")) == 24
+    assert len(run(classify(drawn_manifest, tiny_classifier, out, batch_size=8))) == 60
+
+
 def test_abandoning_leaves_no_file_and_no_thread(drawn_manifest, tiny_classifier, tmp_path):
     import threading
 

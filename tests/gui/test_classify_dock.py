@@ -269,7 +269,7 @@ def test_a_file_that_is_no_classifier_leaves_the_one_in_use(dock, tiny_classifie
     dock.session.classifier = tiny_classifier
     dock.form.ask_classifier = lambda: str(path)
     press(qtbot, dock, "classifyLoadButton")
-    qtbot.waitUntil(lambda: dock.form._loading is None, timeout=TIME)
+    qtbot.waitUntil(lambda: not dock.form.loading.running, timeout=TIME)
     assert dock.session.classifier is tiny_classifier
     assert tiny_classifier.digest[:8] in dock.form.classifier.text()
     assert "other.safetensors" in dock.state.text()
@@ -283,7 +283,7 @@ def test_a_classifier_of_another_channel_count_is_refused_in_the_dock(viewer, do
     viewer.add_image(rgb[:, 0], metadata={"napari_ctc": {"stack": stack, "channel": 0}})
     dock.form.ask_classifier = lambda: str(classifier_file)
     press(qtbot, dock, "classifyLoadButton")
-    qtbot.waitUntil(lambda: dock.form._loading is None and dock.state.text() != "", timeout=TIME)
+    qtbot.waitUntil(lambda: not dock.form.loading.running and dock.state.text() != "", timeout=TIME)
     assert dock.session.classifier is None
     assert "but the open specimens have 3" in dock.state.text()
 

@@ -67,7 +67,8 @@ def classify(
     classifier : Classifier
     out : path, optional
         Where to write the table: .csv or .parquet, the whole file or none. Whatever ends the job before, the same
-        call goes on where it was; a stopped job writes its rows so far to ``NAME.stopped.csv``. Specimens that
+        call goes on where it was; a stopped job writes its rows so far, if
+        there are any, to ``NAME.stopped.csv``. Specimens that
         are new since come last; files that have changed are classified again.
     precision : "auto", "float32" or "bfloat16"
         "auto" takes bfloat16 where it is faster on this machine and, on the specimens held out in training,

@@ -83,7 +83,8 @@ class ToFile:
     def __init__(
         self, out: Path, classes: tuple[str, ...], record: Record, manifest: Manifest, anew: bool
     ) -> None:
-        self.out, self.saved = out, out
+        self.out = out
+        self.saved: Path | None = None
         self._classes = classes
         self._parts = Parts.open(out, record, manifest, anew)
         self.manifest, self.record = self._parts.manifest, self._parts.record
@@ -167,25 +168,28 @@ class ToFile:
         )
 
     def finish(self, stopped: bool) -> Predictions:
-        """Give the file its name: its own if it is whole, else one beside it."""
+        """Give the file its name: its own if it is whole, else one beside it; none where a stop came too soon."""
         if stopped:
             self._keep()
         if self._writer is None and not self._rows:
+            if stopped:
+                return Predictions(empty(self._classes), self.manifest.root, self._classes, stopped)
             self._rows = [empty(self._classes)]
         self._write()
-        self.saved = beside(self.out) if stopped else self.out
+        saved = beside(self.out) if stopped else self.out
         try:
             assert self._writer is not None
             self._writer.close()
             self._writer = None
-            (self._parts.folder / f"table{self.out.suffix}").replace(self.saved)
+            (self._parts.folder / f"table{self.out.suffix}").replace(saved)
         except CTCError as problem:
             raise self._going_on(str(problem)) from problem
         except OSError as problem:
-            raise self._going_on(f"{self.saved} cannot be written: {problem.strerror or problem}.") from problem
+            raise self._going_on(f"{saved} cannot be written: {problem.strerror or problem}.") from problem
         if not stopped and self._parts.begun:
             beside(self.out).unlink(missing_ok=True)  # what an earlier, stopped run had
-        return KeptPredictions(self.saved, self.manifest.root, self._classes, stopped, self._counts, self._failed)
+        self.saved = saved
+        return KeptPredictions(saved, self.manifest.root, self._classes, stopped, self._counts, self._failed)
 
     def release(self) -> None:
         """Let go, whatever has happened: chunks that are done stay, and nothing else."""

@@ -70,6 +70,9 @@ def classify(
         ),
         show,
     )
+    if show.saved is None:
+        print("It was stopped before the first specimen; nothing was written.")
+        return STOPPED
     counts = ", ".join(f"{count:,} {name}" for name, count in predictions.counts.items())
     print(f"Saved {show.saved}: {len(predictions):,} specimens ({counts}).")
     if predictions.failed:

@@ -214,7 +214,7 @@ class ClassifyDock(QWidget):
         done = self.predictions
         if self.progress.maximum() == 0:
             self.progress.setRange(0, 1)
-        if done is not None:
+        if done is not None and (len(done) or not done.stopped):
             seconds = time.monotonic() - self._began
             verb = "Stopped:" if done.stopped else "Done:"
             where = f" Written to {self._written.name}." if self._written is not None else ""

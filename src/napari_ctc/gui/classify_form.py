@@ -20,13 +20,11 @@ from superqt import QCollapsible
 
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.writers import WRITERS
-from napari_ctc.gui.jobs import start
+from napari_ctc.gui.loading import Loading
 from napari_ctc.gui.place_choice import PlaceChoice
-from napari_ctc.gui.train_jobs import load
 
 if TYPE_CHECKING:
     from napari_ctc.gui.session import Session
-    from napari_ctc.learn.classifier import Classifier
 
 _PLACES = (
     "Here: in napari itself, which is right for most folders. In processes: beside napari, which stays quicker "
@@ -56,9 +54,11 @@ class ClassifyForm(QWidget):
         super().__init__(parent)
         self.setObjectName("classifyForm")
         self.session = session
-        self._loading = None
         self._suggested = ""
         self._build()
+        self.loading = Loading(session, self)
+        self.loading.said.connect(self._say)
+        self.loading.ended.connect(self._show_classifier)
         self.session.classifier_changed.connect(self._show_classifier)
         self._show_classifier()
 
@@ -178,31 +178,12 @@ class ClassifyForm(QWidget):
         self.changed.emit()
 
     def _browse_classifier(self) -> None:
-        path = self.ask_classifier()
-        if path and self._loading is None:
-            channels = int(self.session.rows.channels[0]) if len(self.session) else None
+        if path := self.ask_classifier():
             self.classifier.setText(f"Loading {Path(path).name}…")
-            self._loading = start(
-                load(Path(path), channels),
-                parent=self,
-                name=f"Loading {Path(path).name}",
-                on_result=self._use,
-                on_error=self._refuse,
-                on_finished=self._end_loading,
-            )
+            self.loading.begin(Path(path))
 
-    def _use(self, result: tuple[Classifier, Path] | None) -> None:
-        if result is not None:
-            self.session.use(*result)
-            self.said.emit(f"Loaded {result[1].name}; it is in use.")
-
-    def _refuse(self, problem: Exception) -> None:
-        kept = "" if self.session.classifier is None else " The classifier in use stays."
-        self.said.emit(f"{problem}{kept}")
-
-    def _end_loading(self) -> None:
-        self._loading = None
-        self._show_classifier()
+    def _say(self, sentence: str, _wrong: bool) -> None:
+        self.said.emit(sentence)
 
     def missing(self) -> str:
         """Say what is missing before anything can be classified; empty if nothing is."""
@@ -235,5 +216,4 @@ class ClassifyForm(QWidget):
     def leave(self) -> None:
         """Stop loading and let go of the session."""
         self.session.classifier_changed.disconnect(self._show_classifier, missing_ok=True)
-        if self._loading is not None:
-            self._loading.stop()
+        self.loading.leave()

@@ -65,6 +65,7 @@ class Session(LabelledSpecimens):
         self._words: Words | None = None  # worked out when somebody asks
         self._shown: Words | None = None
         self.classifier_path: Path | None = None
+        self._asked = 0
         self._concealed, self._all_concealed = NOT_KNOWN, False
         super().__init__(viewer)
 
@@ -85,8 +86,18 @@ class Session(LabelledSpecimens):
     def classifier(self, classifier: Classifier | None) -> None:
         self.use(classifier)
 
+    def ask(self) -> int:
+        """Register a wish for another classifier, which takes a while to come, and give its number."""
+        self._asked += 1
+        return self._asked
+
+    def is_newest(self, wish: int) -> bool:
+        """Tell whether no other classifier was asked for, or came into use, since a wish."""
+        return wish == self._asked
+
     def use(self, classifier: Classifier | None, path: str | Path | None = None) -> None:
         """Make a classifier the one in use, show what it says, and remember its file."""
+        self._asked += 1
         self._classifier = classifier
         self.classifier_path = None if path is None else Path(path)
         self._chosen = NETWORK

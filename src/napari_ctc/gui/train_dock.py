@@ -17,6 +17,7 @@ from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidge
 from napari_ctc.errors import SettingsError
 from napari_ctc.gui import train_jobs as jobs
 from napari_ctc.gui.jobs import close_with_dock, start
+from napari_ctc.gui.loading import Loading
 from napari_ctc.gui.session import session_of
 from napari_ctc.gui.train_controls import may_replace
 from napari_ctc.gui.train_crossval import CrossValidateBox
@@ -55,6 +56,7 @@ class TrainDock(QWidget):
         self.preview = PreviewButton(self.setup)
         self.setup.advanced.put_beside("augment", self.preview)
         self.classifier = ClassifierBox()
+        self.loading = Loading(self._session, self)
         self._lay_out()
         self._connect()
         self._follow_theme()
@@ -90,7 +92,8 @@ class TrainDock(QWidget):
         self.crossval.busy.connect(self._hold)
         for matrix in (self.run.matrix, self.crossval.matrix):
             matrix.opened.connect(self._show_held_out)
-        self.classifier.load_asked.connect(self._load)
+        self.classifier.load_asked.connect(self.loading.begin)
+        self.loading.said.connect(self._say)
         self.classifier.save_asked.connect(self._save)
         self._session.specimens_changed.connect(self._follow_specimens)
         self._session.labels_changed.connect(self._follow_labels)
@@ -124,10 +127,6 @@ class TrainDock(QWidget):
 
     # ------------------------------------------------------------------------- the classifier and its file
 
-    def _load(self, path: Path) -> None:
-        channels = int(self._session.rows.channels[0]) if len(self._session) else None
-        self._begin_file_job(jobs.load(path, channels), "Load a classifier", self._take_loaded)
-
     def _save(self, path: Path) -> None:
         if self._session.classifier is None:
             return
@@ -138,16 +137,14 @@ class TrainDock(QWidget):
             return
         if out != path and out.exists() and not may_replace(self, out):  # the dialog asked about `path` only
             return
-        self._begin_file_job(jobs.save(self._session.classifier, out), "Save the classifier", self._take_saved)
-
-    def _begin_file_job(self, job: Any, name: str, on_result: Any) -> None:
-        shown = {"on_event": self.run.follow, "on_error": self.run.show_error}
-        start(job, parent=self, name=name, on_result=on_result, **shown)
-
-    def _take_loaded(self, result: Any) -> None:
-        classifier, path = result
-        self._session.use(classifier, path)
-        self._say(f"Loaded {path.name}; it is in use.")
+        start(
+            jobs.save(self._session.classifier, out),
+            parent=self,
+            name="Save the classifier",
+            on_event=self.run.follow,
+            on_result=self._take_saved,
+            on_error=self.run.show_error,
+        )
 
     def _take_saved(self, path: Path) -> None:
         self._say(f"Saved as {path}.")

@@ -200,7 +200,7 @@ def preview(manifest: Manifest, row: int, settings: TrainSettings) -> Job[Previe
 
 def load(path: Path, channels: int | None) -> Job[tuple[Classifier, Path]]:
     """Load a classifier file; `channels` are those of the open specimens, None if there are none."""
-    yield Said(text=f"Loading {path.name}…")
+    yield Event()
     from napari_ctc.learn.loading import load_classifier
 
     classifier = load_classifier(path)
@@ -210,7 +210,6 @@ def load(path: Path, channels: int | None) -> Job[tuple[Classifier, Path]]:
             f"({', '.join(classifier.channels)}), but the open specimens have {channels}. Choose a classifier "
             f"trained on {channels} channels, or open the specimens that belong to this one."
         )
-    yield Said(text=f"Loaded {path.name}.")
     return classifier, path
 
 
