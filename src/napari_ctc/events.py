@@ -136,6 +136,25 @@ class EpochDone(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Resumed(Event):
+    """A run goes on after the last epoch that its checkpoint holds.
+
+    Parameters
+    ----------
+    epoch : int
+        The epochs that had ended.
+    losses : tuple of pairs of float, nats
+        Training and validation loss of the last of them, as many as are known.
+    kept : int
+        The epoch whose weights are kept so far.
+    """
+
+    epoch: int
+    losses: tuple[tuple[float, float], ...]
+    kept: int
+
+
+@dataclass(frozen=True, kw_only=True)
 class HeldOut(Event):
     """What the classifier that a run ended with calls the validation specimens.
 
@@ -194,10 +213,13 @@ class Measured(Event):
         Where these specimens stand in the order of the input.
     values : (n, F) float32
         Rows of NaN for those that could not be read.
+    reasons : tuple of str
+        Why each could not be read; empty where it was.
     """
 
     rows: tuple[int, ...]
     values: NDArray[np.float32] = field(repr=False)
+    reasons: tuple[str, ...] = field(repr=False)
 
 
 def run(job: Job[R], show: Callable[[Event], object] | None = None) -> R:

@@ -4,6 +4,7 @@ import csv
 import multiprocessing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("napari")
@@ -78,11 +79,18 @@ def test_a_stopped_run_is_resumed_to_the_classifier_that_it_would_have_given(dri
     assert driver.session.classifier.stopped and "'Resume' goes on with it." in driver.message
     assert seen(driver, "resume")
     driver.set(epochs=3, learning_rate=0.1)  # passed over: the run has its own
+    curves = driver.part("curves")
+    before = [line.getData() for line in curves.loss.listDataItems()]
     driver.click("resume")
     assert not seen(driver, "resume")
     driver.until_idle()
     assert driver.message.startswith("Finished")
     assert driver.session.classifier.digest == whole.digest
+    for (epochs, losses), line in zip(before, curves.loss.listDataItems(), strict=True):
+        np.testing.assert_array_equal(line.getData()[0], range(1, 13))
+        np.testing.assert_array_equal(line.getData()[1][: len(epochs)], losses)
+    for line in curves.recall.listDataItems():
+        np.testing.assert_array_equal(line.getData()[0], range(len(before[0][0]) + 1, 13))
     assert not seen(driver, "resume") and not checkpoint_path(driver.out).exists()
 
 

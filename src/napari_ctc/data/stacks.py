@@ -78,6 +78,7 @@ class SpecimenStack:
         self._memory = memory
         self._frames: OrderedDict[int, tuple[_Signature, Array]] = OrderedDict()
         self._told: set[tuple[int, _Signature]] = set()
+        self._problems: dict[int, str] = {}  # of those that could not be read
         self._tones: NDArray[np.float64] | None = None
         self._lock = threading.RLock()  # napari may slice its layers in threads: they wait for one reading
 
@@ -128,10 +129,18 @@ class SpecimenStack:
                 self._frames.popitem(last=False)
             news = problem is not None and (row, signature) not in self._told
             self._told |= {(row, signature)} if news else set()
+            self._problems.pop(row, None)
+            if problem is not None:
+                self._problems[row] = str(problem)
         if news:
             for tell in self.on_problem:
                 tell(self._keys[row], str(problem))
         return frame
+
+    def problem(self, row: int) -> str | None:
+        """Say why a specimen could not be read when it was shown lately: empty if it could, None if it was not."""
+        with self._lock:
+            return self._problems.get(row, "") if row in self._frames else None
 
     def contrast(self) -> NDArray[np.float64]:
         """Measure each channel's contrast limits: the first and last of its `tones`, (channels, 2) float64."""

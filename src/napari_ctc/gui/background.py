@@ -172,7 +172,15 @@ class Background(QWidget):
     def _look_at_current(self) -> None:
         current = self._session.current
         if 0 <= current < len(self._session):
+            self._note_canvas(current)
             self._look_at(np.array([current]))
+
+    def _note_canvas(self, current: int) -> None:
+        """Note whether the specimen on the canvas could be read."""
+        stack, place = self._session.locate(current)
+        problem = stack.problem(place)
+        if problem is not None:
+            self._session.note_read(self._session.rows.ids[[current]], [problem])
 
     def _look_at_all(self) -> None:
         if not self._look_at(np.arange(len(self._session))):

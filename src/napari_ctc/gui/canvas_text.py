@@ -114,7 +114,7 @@ def caption(session: Session, index: int) -> str:
     rows, shown, status = session.rows, session.shown, Status(session.status[index])
     lines = []
     if status is Status.FAILED:
-        lines.append("not classified: see the table")
+        lines.append(f"{'cannot be read' if rows.unreadable[index] else 'not classified'}: see the table")
     elif session.concealed[index]:
         lines.append("prediction hidden" if session.words.predicted[index] != NOT_KNOWN else "")
     elif shown.predicted[index] != NOT_KNOWN:

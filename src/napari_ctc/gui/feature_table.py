@@ -84,8 +84,8 @@ class FeatureTable:
         self._of_job, self.done = rows[left], len(ids) - len(left)
         return left
 
-    def take(self, places: Iterable[int], values: NDArray[np.float32]) -> None:
-        """Take in what a job measured; places are among those that `follow` gave."""
+    def take(self, places: Iterable[int], values: NDArray[np.float32]) -> NDArray[np.int64]:
+        """Take in what a job measured; places are among those that `follow` gave. Returns the specimens' ids."""
         if self.values.shape[1] != values.shape[1]:
             room, self._room, shape = self._room, None, (len(self.ids), values.shape[1])
             fits = room is not None and room.shape == shape
@@ -94,3 +94,4 @@ class FeatureTable:
         self.values[rows] = values
         self.done += len(rows)
         self.version += 1
+        return self.ids[rows]

@@ -192,12 +192,15 @@ class Thumbnails(QWidget):
         self.arrived.emit()
 
     def _predictions_changed(self, indices: NDArray[np.intp]) -> None:
-        """Make those anew whose files changed."""
+        """Make those anew whose files changed, or can be read again."""
         rows = self._session.rows
-        changed = rows.ids[indices][rows.changed[indices]].tolist()
-        for identity in self._kept.keys() & set(changed):
+        anew = self._kept.keys() & set(rows.ids[indices][rows.changed[indices]].tolist())
+        blank = [identity for identity, (_, image) in self._kept.items() if image.isNull()]
+        mended = indices[rows.unreadable[indices] == ""] if blank else indices[:0]
+        anew |= set(blank) & set(rows.ids[mended].tolist())
+        for identity in anew:
             self._kept[identity] = -1, self._kept[identity][1]
-        if changed:
+        if anew:
             self.arrived.emit()
 
     def leave(self) -> None:

@@ -132,7 +132,8 @@ class Measuring(QWidget):
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, Measured):
-            self._filling.take(event.rows, event.values)
+            ids = self._filling.take(event.rows, event.values)
+            self._session.note_read(ids, event.reasons)
             self.progressed.emit()
 
     def _fail(self, _problem: Exception) -> None:
@@ -144,6 +145,11 @@ class Measuring(QWidget):
     def _end(self) -> None:
         self._job = None
         self.progressed.emit()
+
+    def look(self) -> None:
+        """Try again what could not be read: a person may have mended it, and comes back to the window."""
+        if not self.running and (self._session.rows.unreadable != "").any():
+            self._soon.start()
 
     def leave(self) -> None:
         """Stop the work and let go of the session."""

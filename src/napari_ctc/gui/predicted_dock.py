@@ -196,6 +196,7 @@ class PredictedDock(PredictedParts):
         """Look at the files when the window gets the focus; end with the dock."""
         if event.type() == QEvent.Type.WindowActivate and hasattr(self, "background"):
             self.background.look()
+            self.queue.measuring.look()
             self.labelling.look()
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._leave()

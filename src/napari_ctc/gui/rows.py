@@ -62,6 +62,8 @@ class Rows:
     channels : int16
     name, source, author, error, precision, modified, sha256 : text
         The author is whoever gave the label, as a manifest's column `by` has it.
+    unreadable : text
+        Why the file could not be read when it was last looked at for anything but a classifier, which has `error`.
     bytes : int64
         Size of the file that the prediction was made from; -1 for not known.
     """
@@ -83,6 +85,7 @@ class Rows:
     bytes: NDArray[np.int64]
     modified: NDArray[Any]
     sha256: NDArray[Any]
+    unreadable: NDArray[Any]
 
     def __len__(self) -> int:
         """Return the number of specimens."""
@@ -92,7 +95,7 @@ class Rows:
     def blank(cls, first_id: int, count: int, classes: int, channels: int = 0) -> Rows:
         """Make rows of which nothing is known."""
         empty = np.full(count, "", dtype=object)
-        text = {name: empty.copy() for name in ("name", "source", "author", *TEXTS)}
+        text = {name: empty.copy() for name in ("name", "source", "author", "unreadable", *TEXTS)}
         return cls(
             ids=np.arange(first_id, first_id + count, dtype=np.int64),
             predicted=np.full(count, NOT_KNOWN, np.int16),
@@ -149,7 +152,9 @@ class Rows:
         """
         status = np.full(len(self), Status.NONE if channels is None else Status.PENDING, np.uint8)
         status[self.predicted != NOT_KNOWN] = Status.STALE
-        if channels is not None:
+        if channels is None:
+            status[(status == Status.NONE) & (self.unreadable != "")] = Status.FAILED
+        else:
             own = (self.by == by) & ~self.changed
             status[own & (self.predicted != NOT_KNOWN)] = Status.CURRENT
             status[own & (self.error != "")] = Status.FAILED

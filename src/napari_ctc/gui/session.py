@@ -8,6 +8,7 @@ nothing: classifying in the background is the business of `background`, the inst
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -224,6 +225,26 @@ class Session(LabelledSpecimens):
             self.rows.changed[index] = True
             self._words = self._shown = None
             self.predictions_changed.emit(index)
+
+    def note_read(self, ids: NDArray[np.int64], reasons: Sequence[str]) -> None:
+        """Note which specimens could not be read when something else than a classifier tried, and why.
+
+        Parameters
+        ----------
+        ids : (n,) int64
+            From `rows.ids`.
+        reasons : n texts
+            Empty for those that were read.
+        """
+        here, kept = self.places_of(ids)
+        now = np.array(reasons, dtype=object)[kept]
+        news = self.rows.unreadable[here] != now
+        if news.any():
+            self.rows.unreadable[here[news]] = now[news]
+            self._words = self._shown = None
+            self.predictions_changed.emit(here[news])
+            if self.current in here[news & (now == "")]:  # the canvas has shown nothing until now
+                self.show_anew(self.current)
 
     def conceal(self, identity: int) -> None:
         """Show no prediction of one specimen, by its place in `rows.ids`; of none, with -1."""

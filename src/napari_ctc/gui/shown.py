@@ -86,6 +86,7 @@ def words_of_head(rows: Rows, heard: HeadWords, names: Sequence[str]) -> Words:
     known &= predicted != NOT_KNOWN  # a class was renamed a moment ago: the head follows in another
     probabilities[~known] = np.nan
     status = np.where(known, Status.CURRENT, Status.PENDING).astype(np.uint8)
+    status[~known & (rows.unreadable != "")] = Status.FAILED
     status[rows.channels != speaker.channel_count] = Status.FAILED
     return Words(speaker, predicted, probabilities[np.arange(len(rows)), best], probabilities, status)
 
@@ -97,11 +98,12 @@ def reason_of(rows: Rows, index: int, status: Status, speaker: Speaker | None, d
         return f"The {who} needs {speaker.channel_count} channels and this specimen has {rows.channels[index]}."
     if is_instant(speaker):
         return {
-            Status.PENDING: "Not measured yet, or its file cannot be read.",
+            Status.PENDING: "Not measured yet.",
             Status.CURRENT: f"By the {speaker.name}, of the file as it was when it was measured.",
+            Status.FAILED: str(rows.unreadable[index]),
         }[status]
     if status is Status.FAILED:
-        return str(rows.error[index])
+        return str(rows.unreadable[index] if speaker is None else rows.error[index])
     if status is Status.STALE and rows.changed[index]:
         return "The file changed after it was classified; it will be classified again."
     if status is Status.STALE:

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QSizePolicy, QVBoxLayout, QWidget
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from napari_ctc.events import EpochDone
+    from napari_ctc.events import EpochDone, Resumed
 
 _HEIGHT = 170  # pixels of each plot
 _MARKED = 30  # up to so many epochs each has its dot
@@ -38,8 +38,8 @@ class TrainCurves(QWidget):
             "marks the epoch that is kept, if it is not the last."
         )
         self.recall.setToolTip(
-            "The share of each class that is found among the specimens held out. "
-            "A class with few specimens moves in large steps."
+            "The share of each class that is found among the specimens held out. A class with few specimens moves "
+            "in large steps. Of a run that was resumed, it begins there: what was found before is not kept."
         )
         self.recall.getAxis("bottom").setLabel("epoch")
         layout = QVBoxLayout(self)
@@ -73,24 +73,37 @@ class TrainCurves(QWidget):
         self.loss.setXRange(0.5, 5.5, padding=0)
         self._dress()
 
+    def go_on(self, earlier: Resumed) -> None:
+        """Draw the losses of the epochs before a run was resumed."""
+        first = earlier.epoch - len(earlier.losses) + 1
+        self._epochs = list(range(first, earlier.epoch + 1))
+        self._losses = tuple(map(list, zip(*earlier.losses, strict=True))) if earlier.losses else ([], [])
+        for marker in self._kept:
+            marker.setPos(earlier.kept)
+            marker.setVisible(0 < earlier.kept < earlier.epoch)
+        self._draw_losses(earlier.epoch)
+        self._dress()
+
     def add(self, epoch: EpochDone) -> None:
         """Draw one more epoch."""
         self._epochs.append(epoch.epoch)
         self._losses[0].append(epoch.training_loss)
         self._losses[1].append(epoch.validation_loss)
-        for history, recall in zip(self._recalls, epoch.scores.recall, strict=True):
+        for line, history, recall in zip(self._lines, self._recalls, epoch.scores.recall, strict=True):
             history.append(float(recall))
-        self._training.setData(self._epochs, self._losses[0])
-        self._validation.setData(self._epochs, self._losses[1])
-        for line, history in zip(self._lines, self._recalls, strict=True):
-            line.setData(self._epochs, history)
+            line.setData(self._epochs[-len(history) :], history)
         for marker in self._kept:
             if epoch.kept:
                 marker.setPos(epoch.epoch)
             marker.setVisible(not epoch.kept)
-        self.loss.setXRange(0.5, max(5.5, epoch.epoch + 0.5), padding=0)
+        self._draw_losses(epoch.epoch)
         if len(self._epochs) == _MARKED + 1:
             self._dress()
+
+    def _draw_losses(self, last: int) -> None:
+        self._training.setData(self._epochs, self._losses[0])
+        self._validation.setData(self._epochs, self._losses[1])
+        self.loss.setXRange(0.5, max(5.5, last + 0.5), padding=0)
 
     def set_colours(self, background: str, text: str) -> None:
         """Take on the colours of napari's theme."""

@@ -9,7 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
 from napari_ctc.errors import CTCError
-from napari_ctc.events import EpochDone, Event, HeldOut, Planned, Said, Saved, Skipped, StepDone
+from napari_ctc.events import EpochDone, Event, HeldOut, Planned, Resumed, Said, Saved, Skipped, StepDone
 from napari_ctc.gui import train_jobs as jobs
 from napari_ctc.gui.jobs import RunningJob, start
 from napari_ctc.gui.train_confusion import LEGEND, ConfusionTable
@@ -159,6 +159,8 @@ class TrainRun(QWidget):
             self.curves.begin(event.classes, self._session.palette(event.classes))
             self.curves.show()
             self.message.say(f"Training on {event.device}.")
+        elif isinstance(event, Resumed):
+            self.curves.go_on(event)
         elif isinstance(event, (StepDone, EpochDone)):
             told = f"epoch {event.epoch} of {event.epochs}, {clock(event.seconds_left)} left"
             self.controls.show_step(event, told if event.epoch else "reading specimens…")

@@ -17,7 +17,7 @@ from napari_ctc.data.files import beside, check_writable, checkpoint_path
 from napari_ctc.data.hunted import NOT_A_RATE
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SettingsError, Stopped, StoppedEarlyError
-from napari_ctc.events import Job, Said, Saved
+from napari_ctc.events import Job, Resumed, Said, Saved
 from napari_ctc.learn.checkpoints import Keeper, State, read_state, restore
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import check_fit, following
@@ -75,7 +75,7 @@ def train(
 
     Yields
     ------
-    Said, Planned, Skipped, StepDone, EpochDone, HeldOut, Saved
+    Said, Planned, Resumed, Skipped, StepDone, EpochDone, HeldOut, Saved
 
     Returns
     -------
@@ -116,6 +116,7 @@ def train(
         yield from (Said(text=text, warning=True) for text in lacking)
         if resume and keeper.path is not None:
             restore(run, keeper.path)
+            yield Resumed(epoch=run.ended, losses=tuple(run.history), kept=run.kept_epoch)
             yield Said(text=f"Going on after epoch {run.ended} of {run.epochs}, in {run.way.precision} as before.")
     except Stopped:
         raise StoppedEarlyError(TOO_EARLY) from None

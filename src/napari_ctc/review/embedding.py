@@ -68,18 +68,21 @@ def embed(manifest: Manifest, classifier: Classifier, known: Floats | None = Non
     done, total = len(values) - len(rows), len(values)
     with suppress(Stopped):
         for some in np.array_split(rows, -(-len(rows) // AT_ONCE) or 1):
-            specimens, readable = [], []
-            for row in some.tolist():
+            every = tuple(some.tolist())
+            specimens, readable, reasons = [], [], {}
+            for row in every:
                 try:
                     specimens.append(manifest.specimen(row))
                     readable.append(row)
                 except (SpecimenError, OSError) as problem:
+                    reasons[row] = str(problem)
                     path = str(manifest.table["path"].iat[row])
-                    yield Skipped(path=path, reason=str(problem), done=done, total=total)
+                    yield Skipped(path=path, reason=reasons[row], done=done, total=total)
             if specimens:
                 pixels = classifier.canvas.batch(specimens)
                 with torch.inference_mode():
                     values[readable] = trunk(classifier.canvas.to_input(pixels, torch.device("cpu"))).numpy()
             done += len(some)
-            yield Measured(rows=tuple(some.tolist()), values=values[some], done=done, total=total)
+            why = tuple(reasons.get(row, "") for row in every)
+            yield Measured(rows=every, values=values[some], reasons=why, done=done, total=total)
     return values

@@ -104,7 +104,9 @@ def measure_each(
                 for row, reason in reasons.items():
                     yield Skipped(path=str(manifest.table["path"].iat[row]), reason=reason, done=done, total=total)
                 done += len(some)
-                yield Measured(rows=tuple(some.tolist()), values=found, done=done, total=total)
+                every = tuple(some.tolist())
+                why = tuple(reasons.get(row, "") for row in every)
+                yield Measured(rows=every, values=found, reasons=why, done=done, total=total)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
