@@ -36,6 +36,7 @@ from napari_ctc.data.writers import CSVWriter
 from napari_ctc.events import run
 from napari_ctc.learn.card import Scaling
 from napari_ctc.learn.classifier import Classifier
+from napari_ctc.learn.devices import choose_device
 from napari_ctc.learn.folding import fold_norms
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.trials import fastest
@@ -54,6 +55,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=5, help="of the bare network in each round, about")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"))
+    parser.add_argument("--device", default="cpu", help="cpu, or cuda: a graphics card takes one batch at a time")
     parser.add_argument("--json", type=Path)
     arguments = parser.parse_args()
     every = {}
@@ -78,26 +80,26 @@ def main() -> None:
 
 def measure(place: Path, size: int, arguments: argparse.Namespace) -> dict:
     classifier = untrained(size)
-    network, cpu = classifier.network_module, torch.device("cpu")
-    way, _ = run(fastest(network, "compact", 4, size, cpu, "classifying", arguments.precision))  # as classify asks
-    forward, batch = Forward.of(classifier, way, "cpu"), batch_size(classifier)
+    network, device = classifier.network_module, choose_device(arguments.device)
+    way, _ = run(fastest(network, "compact", 4, size, device, "classifying", arguments.precision))
+    forward, batch = Forward.of(classifier, way, device.type), batch_size(classifier)
     rng = np.random.default_rng(0)
     pixels = rng.integers(0, 256, (batch, size, size, 4), np.uint8)
     with torch.inference_mode():
         ready = classifier.canvas.to_input(pixels, forward.device, dtype=way.dtype)
         ready = ready.contiguous(memory_format=way.memory_format)
 
-    plain = fold_norms(network).to(cpu, way.dtype, memory_format=way.memory_format)
+    plain = fold_norms(network).to(device, way.dtype, memory_format=way.memory_format)
 
     def bare(batches: int) -> None:
         with torch.inference_mode():
             for _ in range(batches):
-                plain(ready).float().numpy()
+                plain(ready).float().cpu().numpy()
 
     def fused(batches: int) -> None:
         with torch.inference_mode():
             for _ in range(batches):
-                forward.network(ready).float().numpy()
+                forward.network(ready).float().cpu().numpy()
 
     pool = Streams(forward.device)
 
@@ -114,7 +116,8 @@ def measure(place: Path, size: int, arguments: argparse.Namespace) -> dict:
         np.save(folder / f"{number:06}.npy", np.roll(pixels[number % batch], number))
 
     def whole() -> None:
-        run(classify(folder, classifier, place / "out.csv", precision=way.precision, device="cpu", replace=True))
+        how = {"precision": way.precision, "device": device.type, "replace": True}
+        run(classify(folder, classifier, place / "out.csv", **how))
         for path in (place / ".out.csv.parts").iterdir():
             path.unlink()
 

@@ -80,15 +80,12 @@ def main() -> None:
 def bare_step(begun: Run, steps: int) -> float:
     """Repeat the optimiser step on one batch in memory; images a second."""
     pixels, truth = begun.input_of(begun.data.pool.batch(begun.data.training[:BATCH]))
-    weights = torch.from_numpy(begun.weights)
     begun.network.train()
     start = time.perf_counter()
     for _ in range(steps):
-        loss = begun.loss(begun.scores_of(pixels), truth, weights)
-        begun.optimiser.forget_gradients()
-        loss.backward()
+        loss = begun.gradients(pixels, truth)
         begun.optimiser.step(begun.learning_rate())
-        float(loss.detach())
+        float(loss)
     return BATCH * steps / (time.perf_counter() - start)
 
 

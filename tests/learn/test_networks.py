@@ -92,6 +92,7 @@ def test_every_network_computes_the_same_with_its_norms_folded(name, structure):
 
 @pytest.mark.parametrize(("name", "size"), [("compact", 40), ("compact", 70), ("compact", 130), ("seed", 224)])
 def test_a_network_with_its_sums_and_rectifiers_in_its_convolutions_computes_the_same(name, size):
+    torch.manual_seed(0)
     network = NETWORKS[name].build(2, 3, size).eval()
     for values in network.parameters():
         values.data.normal_(std=0.1)
@@ -110,7 +111,8 @@ def test_a_network_with_its_sums_and_rectifiers_in_its_convolutions_computes_the
         exact, one, other = network(pixels), folded_scores(fused, pixels, low), folded_scores(plain, pixels, low)
     scale = exact.abs().max()
     assert (one - exact).abs().max() / scale < 0.05
-    assert (one - exact).abs().max() <= 2 * (other - exact).abs().max() + 0.002 * scale  # rounded less often
+    # Rounded less often, but both once more at the end: by half a last place, which is up to 0.004 of a number.
+    assert (one - exact).abs().max() <= 2 * (other - exact).abs().max() + 0.004 * scale
 
 
 def test_whether_layers_fuse_is_found_without_drawing_at_random():

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from napari_ctc.data.formats import Array
 from napari_ctc.data.room import Room
-from napari_ctc.learn.augment import Changes, Noise, add_noise, in_rows, noise_of
+from napari_ctc.learn.augment import Changes, Noise, add_noise, in_rows, moved_there, noise_of
 
 Floats = NDArray[np.float64]
 
@@ -70,6 +70,7 @@ class Canvas:
         device: torch.device,
         changes: Changes | None = None,
         dtype: torch.dtype = torch.float32,
+        moved: bool = True,
         room: Room | None = None,
     ) -> Tensor:
         """Bring a batch to the device and scale it there.
@@ -82,6 +83,8 @@ class Canvas:
             Whose gains, offsets and noise are applied.
         dtype : torch.dtype
             Of what the network takes: float32 is rounded to it last of all.
+        moved : bool
+            Whether the turns, flips and shifts of the changes are done already; else the device does them.
         room : Room, optional
             For the result on a processor, which is then true until it is used again.
 
@@ -99,12 +102,16 @@ class Canvas:
         if batch.dtype in ON_DEVICE:
             whole = batch if batch[:1].flags.c_contiguous else np.ascontiguousarray(batch)
             raw = torch.from_numpy(whole).to(device)
+            if changes is not None and not moved:
+                raw = moved_there(raw, changes)
             if self.size == self.native:  # all at once, which is faster
                 return _scaled(raw, factor, shift - mean * factor, dtype, noise, room).permute(0, 3, 1, 2)
             pixels = _scaled(raw, factor, shift - mean * factor)
         else:  # wide numbers are scaled in double precision, which keeps small contrasts on large offsets
             wide = (batch.astype(np.float64) - mean) * factor[:, None, None] + shift[:, None, None]
             pixels = torch.from_numpy(wide.astype(np.float32)).to(device)
+            if changes is not None and not moved:
+                pixels = moved_there(pixels, changes)
         pixels = pixels.permute(0, 3, 1, 2)
         if self.size != self.native:
             pixels = F.interpolate(

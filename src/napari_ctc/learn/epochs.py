@@ -67,21 +67,37 @@ def fit(run: Run, keeper: Keeper, start: Classifier | None) -> Job[tuple[Classif
 def _epoch(run: Run) -> Job[float]:
     """Train on every training specimen once; returns the mean loss. A time budget ends it early."""
     total, seen = 0.0, 0
-    weights = torch.from_numpy(run.weights).to(run.device)
-    shifts = torch.from_numpy(run.shifts).to(run.device)
     run.network.train()
     with closing(ahead(_training_batches(run), run.data.pool.workers)) as batches:
-        for batch in batches:
+        ready = _ready(run, batches)
+        while ready is not None:
+            batch, pixels, truth = ready
             yield from _skipped(run, batch)
-            if len(batch.rows):
+            if not len(batch.rows):
+                ready = _ready(run, batches)
+            else:
                 with run.threads.step():
-                    loss = _learn(run, batch, weights, shifts)
+                    computed = _learn(run, pixels, truth)
+                ready = _ready(run, batches)  # while a graphics card still computes
+                loss = float(computed)
+                if run.step == 0 and not run.continued:
+                    run.sentinel.check_start(loss, run.chance(batch.rows))
+                run.sentinel.check_step(loss, run.step + 1)
                 total, seen = total + loss * len(batch.rows), seen + len(batch.rows)
             run.step += 1
             yield run.tick()
             if run.settings.minutes and run.progress >= 1:
                 break
     return total / max(seen, 1)
+
+
+def _ready(run: Run, batches: Iterator[Batch]) -> tuple[Batch, Tensor, Tensor] | None:
+    """Bring the next batch to the device; None after the last."""
+    batch = next(batches, None)
+    if batch is None:
+        return None
+    with torch.inference_mode(False):
+        return batch, *run.input_of(batch)
 
 
 def _judged(run: Run) -> list[str]:
@@ -113,23 +129,16 @@ def _prepared(run: Run, rows: Rows, place: int) -> Batch:
     random = np.random.default_rng([run.settings.seed, run.ended, place])
     side, channels = run.data.pool.form.side, len(run.channels)
     changes = draw_changes(random, len(rows), side, channels, run.settings.channel_dropout)
-    return run.data.pool.batch(rows, changes)
+    return run.data.pool.batch(rows, changes, move=run.device.type == "cpu")
 
 
-def _learn(run: Run, batch: Batch, weights: Tensor, shifts: Tensor) -> float:
-    """Take one optimiser step; returns the loss."""
-    with torch.inference_mode(False), torch.enable_grad():
-        pixels, truth = run.input_of(batch)
-        loss = run.loss(run.scores_of(pixels) + shifts, truth, weights)
-        value = float(loss.detach())
-        if run.step == 0 and not run.continued:
-            run.sentinel.check_start(value, run.chance(batch.rows))
-        run.sentinel.check_step(value, run.step + 1)
-        run.optimiser.forget_gradients()
-        loss.backward()  # type: ignore[no-untyped-call]
+def _learn(run: Run, pixels: Tensor, truth: Tensor) -> Tensor:
+    """Take one optimiser step; returns the loss, which the device may still compute."""
+    loss = run.gradients(pixels, truth)
+    with torch.inference_mode(False):
         run.optimiser.step(run.learning_rate())
         run.average()
-    return value
+    return loss
 
 
 def _skipped(run: Run, batch: Batch) -> Iterator[Event]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -88,18 +88,20 @@ def ring_means(maps: Tensor) -> Tensor:
     -------
     (B, 3, C) floats
     """
-    masks = _masks(maps.shape[2], maps.shape[3], maps.device).to(maps.dtype)  # (3, H * W)
+    masks = _masks(maps.shape[2], maps.shape[3], maps.device, maps.dtype)  # (3, H * W)
     sums = masks @ maps.permute(0, 2, 3, 1).flatten(1, 2)  # (B, 3, C), without a copy of channels-last maps
     return sums / masks.sum(1).clamp(min=1)[:, None]
 
 
-def _masks(height: int, width: int, device: torch.device) -> Tensor:
-    """(3, H * W) bool: whether a cell's centre lies in the ring."""
+@lru_cache(maxsize=32)
+@torch.inference_mode(False)  # they are used for training as well, whoever asks first
+def _masks(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """(3, H * W): 1 where a cell's centre lies in the ring, else 0."""
     # Whole numbers before the division, so that both halves of a side are alike to the last bit.
     down, right = ((2 * torch.arange(side, device=device) + 1 - side) / side for side in (height, width))
     radius = torch.hypot(down[:, None], right).flatten()
     ring = torch.bucketize(radius, torch.tensor(RINGS[1:], device=device), right=True)
-    return ring == torch.arange(len(RINGS), device=device)[:, None]
+    return (ring == torch.arange(len(RINGS), device=device)[:, None]).to(dtype)
 
 
 class RingMeans(nn.Module):

@@ -56,7 +56,7 @@ class AdamW:
         torch._foreach_mul_(squares, long)
         torch._foreach_addcmul_(squares, gradients, gradients, value=1 - long)
         # Both means begin at zero, and are too small for that at first.
-        spread = [one.sqrt() for one in squares]
+        spread = torch._foreach_sqrt(squares)  # noqa: SLF001 - as those around it
         torch._foreach_div_(spread, math.sqrt(1 - long**self.steps))
         torch._foreach_add_(spread, LEAST)
         torch._foreach_addcdiv_(self.weights, means, spread, value=-rate / (1 - short**self.steps))

@@ -21,6 +21,7 @@ from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import adopt
 from napari_ctc.learn.deal import Deal
 from napari_ctc.learn.devices import choose_device, name_of
+from napari_ctc.learn.gradients import Gradients
 from napari_ctc.learn.losses import guessing
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.optimiser import AdamW
@@ -76,6 +77,15 @@ class Run:
     kept_epoch: int = 0
     kept_weights: dict[str, Tensor] = field(default_factory=dict)
     kept_raw: NDArray[np.float32] | None = None  # (validation, K) scores; NaN where none could be read
+
+    def __post_init__(self) -> None:
+        """Prepare the loss for the device."""
+        weights, shifts = (torch.from_numpy(one).to(self.device) for one in (self.weights, self.shifts))
+
+        def loss_of(pixels: Tensor, truth: Tensor) -> Tensor:
+            return self.loss(self.scores_of(pixels) + shifts, truth, weights)
+
+        self.gradients = Gradients(self.network, loss_of)
 
     @classmethod
     def begin(
@@ -211,7 +221,7 @@ class Run:
 
     def input_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Bring a batch to the device: (B, C, size, size) pixels in the number format of the way, (B,) classes."""
-        pixels = self.data.kept.to_input(batch.pixels, self.device, batch.changes, self.way.dtype)
+        pixels = self.data.kept.to_input(batch.pixels, self.device, batch.changes, self.way.dtype, batch.moved)
         return pixels, torch.from_numpy(self.data.truth[batch.rows]).to(self.device)
 
     @property
@@ -244,14 +254,12 @@ class Run:
         if self.averaged is None:
             return
         share = 1 - min(AVERAGING, (1 + self.step) / (10 + self.step))
-        pairs = [
-            (kept, now)
-            for kept, now in zip(
-                self.averaged.state_dict().values(), self.network.state_dict().values(), strict=True
-            )
-            if kept.is_floating_point()
-        ]
-        torch._foreach_lerp_([kept for kept, _ in pairs], [now for _, now in pairs], share)
+        kept, now = (
+            [one for one in (*network.parameters(), *network.buffers()) if one.is_floating_point()]
+            for network in (self.averaged, self.network)
+        )
+        with torch.no_grad():
+            torch._foreach_lerp_(kept, now, share)
 
     def scores_of(self, pixels: Tensor, network: nn.Module | None = None) -> Tensor:
         """Run a network, by default the one that learns, in the way of the run; (B, K) float32."""
@@ -259,6 +267,7 @@ class Run:
 
     def release(self) -> None:
         """Give the device's memory back."""
+        self.gradients.forget()
         self.optimiser.forget()
         self.network.to("cpu")
         forget_noise()

@@ -24,6 +24,7 @@ from napari_ctc.data.files import cache_folder, replacing
 from napari_ctc.errors import CTCError
 from napari_ctc.events import Event, Job, Said
 from napari_ctc.learn.devices import name_of
+from napari_ctc.learn.gradients import Gradients
 from napari_ctc.learn.ways import WAYS, Way, folded, folded_scores, in_memory_format, made_for, scores_of
 from napari_ctc.settings import NetworkName, Precision
 
@@ -160,7 +161,8 @@ def _call(network: nn.Module, way: Way, device: torch.device, purpose: Purpose) 
         return partial(_forward, folded(network, way, device), way)
     copied = copy.deepcopy(network).to(device)
     in_memory_format(copied, way.memory_format)
-    return partial(_forward_and_back, copied.train().requires_grad_(True), way)
+    copied.train().requires_grad_(True)
+    return partial(_forward_and_back, Gradients(copied, lambda images: scores_of(copied, images, way).sum()))
 
 
 @torch.inference_mode()
@@ -168,10 +170,8 @@ def _forward(network: nn.Module, way: Way, images: Tensor) -> None:
     folded_scores(network, images, way)
 
 
-def _forward_and_back(network: nn.Module, way: Way, images: Tensor) -> None:
-    network.zero_grad(set_to_none=True)
-    with torch.inference_mode(False), torch.enable_grad():
-        scores_of(network, images, way).sum().backward()  # type: ignore[no-untyped-call]
+def _forward_and_back(gradients: Gradients, images: Tensor) -> None:
+    gradients(images)
 
 
 def _timed(call: Callable[[Tensor], None], images: Tensor, device: torch.device) -> float:
