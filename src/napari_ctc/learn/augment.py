@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_ctc.data.formats import Array
+from napari_ctc.learn.devices import sent
 
 GAIN = 0.1  # gains from 0.9 to 1.1
 OFFSET = 0.1  # in standard deviations of the channel
@@ -132,7 +133,7 @@ def moved_there(specimens: Tensor, changes: Changes) -> Tensor:
     """
     count, side = specimens.shape[:2]
     drawn = np.concatenate([changes.turn[:, None], changes.flip, changes.shift], axis=1, dtype=np.int64)
-    turn, *flips_and_shifts = torch.from_numpy(drawn).to(specimens.device).T[..., None]  # (B, 1) each
+    turn, *flips_and_shifts = sent(drawn, specimens.device).T[..., None]  # (B, 1) each
     from_there = []
     for flip, shift in zip(flips_and_shifts[:2], flips_and_shifts[2:], strict=True):
         place = (torch.arange(side, device=specimens.device) - shift).clamp(0, side - 1)  # (B, side)
@@ -178,7 +179,7 @@ def noise_of(changes: Changes, side: int, device: torch.device) -> Noise:
     width = side * changes.noise.shape[1]
     table, sd = _noise(side * width, device), in_rows(changes.noise, side, device)
     if device.type != "cpu":
-        starts = torch.from_numpy(changes.window).to(device)
+        starts = sent(changes.window, device)
         return [(table.unfold(0, side * width, 1)[starts].view(-1, side, width), sd[:, None])]
     parts = (table[start : start + side * width].view(side, width) for start in changes.window.tolist())
     return list(zip(parts, sd, strict=True))
@@ -196,7 +197,7 @@ def in_rows(values: NDArray[np.float64], side: int, device: torch.device) -> Ten
 
     Long loops over plain rows are several times as fast as short ones over the channels of each pixel.
     """
-    return torch.from_numpy(values.astype(np.float32)).to(device).repeat(1, side)
+    return sent(values.astype(np.float32), device).repeat(1, side)
 
 
 @lru_cache(maxsize=2)

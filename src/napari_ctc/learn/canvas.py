@@ -17,6 +17,7 @@ from torch import Tensor
 from napari_ctc.data.formats import Array
 from napari_ctc.data.room import Room
 from napari_ctc.learn.augment import Changes, Noise, add_noise, in_rows, moved_there, noise_of
+from napari_ctc.learn.devices import sent
 
 Floats = NDArray[np.float64]
 
@@ -101,7 +102,7 @@ class Canvas:
         noise = None if changes is None else noise_of(changes, self.size, device)
         if batch.dtype in ON_DEVICE:
             whole = batch if batch[:1].flags.c_contiguous else np.ascontiguousarray(batch)
-            raw = torch.from_numpy(whole).to(device)
+            raw = sent(whole, device)
             if changes is not None and not moved:
                 raw = moved_there(raw, changes)
             if self.size == self.native:  # all at once, which is faster
@@ -109,7 +110,7 @@ class Canvas:
             pixels = _scaled(raw, factor, shift - mean * factor)
         else:  # wide numbers are scaled in double precision, which keeps small contrasts on large offsets
             wide = (batch.astype(np.float64) - mean) * factor[:, None, None] + shift[:, None, None]
-            pixels = torch.from_numpy(wide.astype(np.float32)).to(device)
+            pixels = sent(wide.astype(np.float32), device)
             if changes is not None and not moved:
                 pixels = moved_there(pixels, changes)
         pixels = pixels.permute(0, 3, 1, 2)

@@ -20,7 +20,7 @@ from napari_ctc.learn.batches import Batch
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import adopt
 from napari_ctc.learn.deal import Deal
-from napari_ctc.learn.devices import choose_device, name_of
+from napari_ctc.learn.devices import choose_device, name_of, sent
 from napari_ctc.learn.gradients import Gradients
 from napari_ctc.learn.losses import guessing
 from napari_ctc.learn.networks import NETWORKS
@@ -86,6 +86,7 @@ class Run:
             return self.loss(self.scores_of(pixels) + shifts, truth, weights)
 
         self.gradients = Gradients(self.network, loss_of)
+        self._averaging: list[list[Tensor]] = []  # the numbers that are averaged, and those of the network
 
     @classmethod
     def begin(
@@ -222,7 +223,7 @@ class Run:
     def input_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Bring a batch to the device: (B, C, size, size) pixels in the number format of the way, (B,) classes."""
         pixels = self.data.kept.to_input(batch.pixels, self.device, batch.changes, self.way.dtype, batch.moved)
-        return pixels, torch.from_numpy(self.data.truth[batch.rows]).to(self.device)
+        return pixels, sent(self.data.truth[batch.rows], self.device)
 
     @property
     def steady(self) -> nn.Module:
@@ -254,10 +255,12 @@ class Run:
         if self.averaged is None:
             return
         share = 1 - min(AVERAGING, (1 + self.step) / (10 + self.step))
-        kept, now = (
-            [one for one in (*network.parameters(), *network.buffers()) if one.is_floating_point()]
-            for network in (self.averaged, self.network)
-        )
+        if not self._averaging:
+            self._averaging = [
+                [one for one in (*network.parameters(), *network.buffers()) if one.is_floating_point()]
+                for network in (self.averaged, self.network)
+            ]
+        kept, now = self._averaging
         with torch.no_grad():
             torch._foreach_lerp_(kept, now, share)
 
