@@ -21,7 +21,8 @@ def test_a_chunk_of_plain_values_says_what_the_job_says_and_travels(drawn_manife
     chunk = Chunk([*drawn_manifest.keys[3:20], "gone.npy"], settings)
     function, chunk = pickle.loads(pickle.dumps((classify_chunk, chunk)))
     columns = pickle.loads(pickle.dumps(function(opened(tiny_classifier.to_bytes()), chunk)))
-    whole = run(classify(drawn_manifest.rows(range(3, 20)), tiny_classifier, precision="float32", batch_size=8))
+    same = {"precision": "float32", "batch_size": 8, "device": "cpu"}
+    whole = run(classify(drawn_manifest.rows(range(3, 20)), tiny_classifier, **same))
     for place in range(len(tiny_classifier.classes)):
         np.testing.assert_allclose(columns[f"p_{place}"].to_numpy()[:-1], whole.probabilities[:, place], atol=1e-6)
     assert columns["sha256"].to_pylist()[:-1] == list(whole.table["sha256"])

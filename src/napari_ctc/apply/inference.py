@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from functools import partial
@@ -181,7 +182,7 @@ def _told(
     """Make rows of what is found, write them, and say so."""
     table, total = output.manifest.table, len(output.manifest)
     waiting: list[tuple[range, pa.Table]] = []
-    told = 0.0
+    told = -math.inf
 
     def written() -> Classified | None:
         """Write what waits."""

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_ctc.data.formats import Array
-from napari_ctc.learn.devices import sent
 
 GAIN = 0.1  # gains from 0.9 to 1.1
 OFFSET = 0.1  # in standard deviations of the channel
@@ -119,33 +118,6 @@ def moved(specimens: Array, changes: Changes, rows: NDArray[np.int64] | None = N
     return result
 
 
-def moved_there(specimens: Tensor, changes: Changes) -> Tensor:
-    """Do the same as `moved` on a graphics card: by one look-up of all pixels.
-
-    Parameters
-    ----------
-    specimens : (B, side, side, C) tensor, contiguous
-    changes : Changes
-
-    Returns
-    -------
-    (B, side, side, C) tensor of the same dtype
-    """
-    count, side = specimens.shape[:2]
-    drawn = np.concatenate([changes.turn[:, None], changes.flip, changes.shift], axis=1, dtype=np.int64)
-    turn, *flips_and_shifts = sent(drawn, specimens.device).T[..., None]  # (B, 1) each
-    from_there = []
-    for flip, shift in zip(flips_and_shifts[:2], flips_and_shifts[2:], strict=True):
-        place = (torch.arange(side, device=specimens.device) - shift).clamp(0, side - 1)  # (B, side)
-        from_there.append(torch.where(flip > 0, side - 1 - place, place))
-    rows, columns = from_there[0][:, :, None], from_there[1][:, None]
-    source = torch.where(turn[..., None] > 0, columns * side + rows, rows * side + columns)  # (B, side, side)
-    which = torch.arange(count, device=specimens.device)[:, None, None]
-    # PyTorch looks up no unsigned numbers of 16 bits.
-    numbers = specimens.view(torch.int16) if specimens.dtype == torch.uint16 else specimens
-    return numbers.flatten(1, 2)[which, source].view(specimens.dtype)
-
-
 def _as_pixels(batch: Array) -> NDArray[Any]:
     """View each pixel's channels as one number where there is one of that width: copies are faster so."""
     pixel = _PIXELS.get(batch.shape[-1] * batch.dtype.itemsize)
@@ -167,28 +139,20 @@ def _shift(image: NDArray[Any], out: NDArray[Any], down: int, right: int) -> Non
 
 
 Noise = list[tuple[Tensor, Tensor]]
-"""Parts of the table, (side, side * C) of a specimen or (B, side, side * C) of a batch, each with the standard
-deviations of a row, (side * C) or (B, 1, side * C)."""
+"""Of each specimen: a part of the table, (side, side * C), and the standard deviations of a row, (side * C,)."""
 
 
 def noise_of(changes: Changes, side: int, device: torch.device) -> Noise:
-    """Give the noise of a batch, for a side of so many pixels: of each specimen, or of all on a graphics card.
-
-    There a call takes as long as its work. On a processor the parts of the table are not copied together.
-    """
+    """Give each specimen's noise, for a side of so many pixels."""
     width = side * changes.noise.shape[1]
-    table, sd = _noise(side * width, device), in_rows(changes.noise, side, device)
-    if device.type != "cpu":
-        starts = sent(changes.window, device)
-        return [(table.unfold(0, side * width, 1)[starts].view(-1, side, width), sd[:, None])]
+    table = noise_table(side * width, device)
     parts = (table[start : start + side * width].view(side, width) for start in changes.window.tolist())
-    return list(zip(parts, sd, strict=True))
+    return list(zip(parts, in_rows(changes.noise, side, device), strict=True))
 
 
 def add_noise(rows: Tensor, noise: Noise) -> None:
-    """Add the noise of specimens to their scaled pixels, (B, side, side * C) float32, in place."""
-    every = rows if noise and noise[0][0].ndim == rows.ndim - 1 else rows[None]
-    for one, (drawn, sd) in zip(every, noise, strict=True):
+    """Add each specimen's noise to its scaled pixels, (B, side, side * C) float32, in place."""
+    for one, (drawn, sd) in zip(rows, noise, strict=True):
         one.addcmul_(drawn, sd)
 
 
@@ -197,15 +161,15 @@ def in_rows(values: NDArray[np.float64], side: int, device: torch.device) -> Ten
 
     Long loops over plain rows are several times as fast as short ones over the channels of each pixel.
     """
-    return sent(values.astype(np.float32), device).repeat(1, side)
+    return torch.from_numpy(values.astype(np.float32)).to(device).repeat(1, side)
 
 
 @lru_cache(maxsize=2)
-def _noise(count: int, device: torch.device) -> Tensor:
+def noise_table(count: int, device: torch.device) -> Tensor:
     """Draw the table of noise, alike for every run: which part of it a specimen gets is drawn for each."""
     return torch.randn(WINDOWS + count, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(device)
 
 
 def forget_noise() -> None:
     """Give back the memory of the table of noise."""
-    _noise.cache_clear()
+    noise_table.cache_clear()

@@ -86,8 +86,6 @@ class Batch:
     rows : (B,) integers
         Their places in the pool.
     changes : Changes or None
-    moved : bool
-        Whether turns, flips and shifts are done.
     problems : tuple of (place, sentence)
         Those that could not be read; not in `rows`.
     """
@@ -95,7 +93,6 @@ class Batch:
     pixels: Array
     rows: NDArray[np.int64]
     changes: Changes | None = None
-    moved: bool = True
     problems: tuple[tuple[int, str], ...] = ()
 
 
@@ -126,15 +123,11 @@ class Pool:
             self.kept[place] = self.form.kept(specimen)
         return specimen
 
-    def batch(self, rows: NDArray[np.int64], changes: Changes | None = None, move: bool = True) -> Batch:
-        """Gather a batch; a specimen that can no longer be read is left out of it.
-
-        Unless `move`, its turns, flips and shifts are left to the device.
-        """
+    def batch(self, rows: NDArray[np.int64], changes: Changes | None = None) -> Batch:
+        """Gather a batch; a specimen that can no longer be read is left out of it."""
         problems = []
-        here = changes if move else None
         if self.kept is not None:
-            pixels = self.kept[rows] if here is None else moved(self.kept, here, rows)
+            pixels = self.kept[rows] if changes is None else moved(self.kept, changes, rows)
         else:
             pixels = np.empty((len(rows), *self.shape), dtype=self.form.dtype)
             for place, row in enumerate(rows):
@@ -142,14 +135,14 @@ class Pool:
                     pixels[place] = self.form.kept(self.readers[row]())
                 except SpecimenError as problem:
                     problems.append((place, str(problem)))
-            if here is not None:
-                pixels = moved(pixels, here)
+            if changes is not None:
+                pixels = moved(pixels, changes)
         lost = tuple((int(rows[place]), why) for place, why in problems)
         if lost:
             good = np.setdiff1d(np.arange(len(rows)), [place for place, _ in problems])
             pixels, rows = pixels[good], rows[good]
             changes = changes and changes.of(good)
-        return Batch(pixels, rows, changes, move, lost)
+        return Batch(pixels, rows, changes, lost)
 
     @property
     def workers(self) -> int:

@@ -16,8 +16,7 @@ from torch import Tensor
 
 from napari_ctc.data.formats import Array
 from napari_ctc.data.room import Room
-from napari_ctc.learn.augment import Changes, Noise, add_noise, in_rows, moved_there, noise_of
-from napari_ctc.learn.devices import sent
+from napari_ctc.learn.augment import Changes, Noise, add_noise, in_rows, noise_of
 
 Floats = NDArray[np.float64]
 
@@ -71,7 +70,6 @@ class Canvas:
         device: torch.device,
         changes: Changes | None = None,
         dtype: torch.dtype = torch.float32,
-        moved: bool = True,
         room: Room | None = None,
     ) -> Tensor:
         """Bring a batch to the device and scale it there.
@@ -84,8 +82,6 @@ class Canvas:
             Whose gains, offsets and noise are applied.
         dtype : torch.dtype
             Of what the network takes: float32 is rounded to it last of all.
-        moved : bool
-            Whether the turns, flips and shifts of the changes are done already; else the device does them.
         room : Room, optional
             For the result on a processor, which is then true until it is used again.
 
@@ -94,33 +90,44 @@ class Canvas:
         (B, C, size, size) of this dtype
             In channels-last memory order, without a transpose on the way.
         """
+        numbers, factor, shift = self.numbers(batch, changes)
+        raw = torch.from_numpy(numbers).to(device)
+        noise = None if changes is None else noise_of(changes, self.size, device)
+        if self.size == self.native:  # all at once, which is faster
+            return _scaled(raw, factor, shift, dtype, noise, room).permute(0, 3, 1, 2)
+        pixels = _scaled(raw, factor, shift).permute(0, 3, 1, 2)
+        pixels = F.interpolate(
+            pixels, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False
+        )
+        if noise is not None:
+            add_noise(pixels.permute(0, 2, 3, 1).view(len(batch), self.size, -1), noise)
+        return pixels.to(dtype)  # (B, C, size, size)
+
+    def numbers(self, batch: Array, changes: Changes | None = None) -> tuple[Array, Floats, Floats]:
+        """Say what a device is sent: numbers that it takes, and what it multiplies them with and adds.
+
+        Parameters
+        ----------
+        batch : (B, native, native, C) array
+        changes : Changes, optional
+            Whose gains and offsets are in it.
+
+        Returns
+        -------
+        (B, native, native, C) array, contiguous; the batch itself where it can be sent as it is.
+        factor, shift : (B, C) float64
+        """
         mean, factor = np.array(self.mean), 1 / np.array(self.sd)
         shift = np.zeros((1, 1))
         if changes is not None:
             factor, shift = factor * changes.gain, changes.offset
-        factor, shift = (np.broadcast_to(one, (len(batch), len(mean))) for one in (factor, shift))  # (B, C)
-        noise = None if changes is None else noise_of(changes, self.size, device)
+        factor, shift = (np.broadcast_to(one, (len(batch), len(mean))) for one in (factor, shift))
         if batch.dtype in ON_DEVICE:
             whole = batch if batch[:1].flags.c_contiguous else np.ascontiguousarray(batch)
-            raw = sent(whole, device)
-            if changes is not None and not moved:
-                raw = moved_there(raw, changes)
-            if self.size == self.native:  # all at once, which is faster
-                return _scaled(raw, factor, shift - mean * factor, dtype, noise, room).permute(0, 3, 1, 2)
-            pixels = _scaled(raw, factor, shift - mean * factor)
-        else:  # wide numbers are scaled in double precision, which keeps small contrasts on large offsets
-            wide = (batch.astype(np.float64) - mean) * factor[:, None, None] + shift[:, None, None]
-            pixels = sent(wide.astype(np.float32), device)
-            if changes is not None and not moved:
-                pixels = moved_there(pixels, changes)
-        pixels = pixels.permute(0, 3, 1, 2)
-        if self.size != self.native:
-            pixels = F.interpolate(
-                pixels, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False
-            )
-        if noise is not None:
-            add_noise(pixels.permute(0, 2, 3, 1).view(len(batch), self.size, -1), noise)
-        return pixels.to(dtype)  # (B, C, size, size)
+            return whole, factor, shift - mean * factor
+        # Wide numbers are scaled here, in double precision, which keeps small contrasts on large offsets.
+        wide = (batch.astype(np.float64) - mean) * factor[:, None, None] + shift[:, None, None]
+        return np.ascontiguousarray(wide, np.float32), np.ones_like(factor), np.zeros_like(shift)
 
 
 def _scaled(

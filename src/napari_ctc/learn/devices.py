@@ -5,14 +5,13 @@ Torch is imported when it is needed: whether "auto" can be had is known without 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from napari_ctc.errors import SettingsError
 from napari_ctc.settings import Device
 
 if TYPE_CHECKING:
     import torch
-    from numpy.typing import NDArray
 
 
 def choose_device(device: Device | str = "auto") -> torch.device:
@@ -55,11 +54,3 @@ def name_of(device: torch.device) -> str:
 
         return f"cuda ({torch.cuda.get_device_name(device)})"
     return device.type
-
-
-def sent(array: NDArray[Any], device: torch.device) -> torch.Tensor:
-    """Bring an array to a device; to a CUDA card without waiting until it has computed what was asked before."""
-    import torch
-
-    here = torch.from_numpy(array)
-    return here.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else here.to(device)

@@ -18,6 +18,7 @@ from napari_ctc.learn.batches import Batch, ahead
 from napari_ctc.learn.checkpoints import Keeper
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.finishing import finished, with_agreement
+from napari_ctc.learn.on_card import Parcel
 from napari_ctc.learn.rehearsal import rehearse
 from napari_ctc.learn.runs import Run
 from napari_ctc.learn.sampling import epoch_order
@@ -71,13 +72,13 @@ def _epoch(run: Run) -> Job[float]:
     with closing(ahead(_training_batches(run), run.data.pool.workers)) as batches:
         ready = _ready(run, batches)
         while ready is not None:
-            batch, pixels, truth = ready
+            batch, given = ready
             yield from _skipped(run, batch)
-            if not len(batch.rows):
+            if given is None:
                 ready = _ready(run, batches)
             else:
                 with run.threads.step():
-                    computed = _learn(run, pixels, truth)
+                    computed = _learn(run, given)
                 ready = _ready(run, batches)  # while a graphics card still computes
                 loss = float(computed)
                 if run.step == 0 and not run.continued:
@@ -91,13 +92,18 @@ def _epoch(run: Run) -> Job[float]:
     return total / max(seen, 1)
 
 
-def _ready(run: Run, batches: Iterator[Batch]) -> tuple[Batch, Tensor, Tensor] | None:
-    """Bring the next batch to the device; None after the last."""
-    batch = next(batches, None)
-    if batch is None:
+def _ready(
+    run: Run, batches: Iterator[tuple[Batch, Parcel | None]]
+) -> tuple[Batch, tuple[Tensor, ...] | None] | None:
+    """Bring the next batch to the device, if any of it could be read; None after the last."""
+    gathered = next(batches, None)
+    if gathered is None:
         return None
+    batch, packed = gathered
+    if not len(batch.rows):
+        return batch, None
     with torch.inference_mode(False):
-        return batch, *run.input_of(batch)
+        return batch, run.input_of(batch) if packed is None else packed.sent(run.device)
 
 
 def _judged(run: Run) -> list[str]:
@@ -113,7 +119,7 @@ def _judged(run: Run) -> list[str]:
     return looked_back(history, run.guessing, score(truth, predicted, run.deal.classes))
 
 
-def _training_batches(run: Run) -> Iterator[Callable[[], Batch]]:
+def _training_batches(run: Run) -> Iterator[Callable[[], tuple[Batch, Parcel | None]]]:
     """Deal the training specimens into batches of equal size, in the order that the seed decides."""
     random = np.random.default_rng([run.settings.seed, run.ended])
     rows = run.data.training
@@ -122,19 +128,18 @@ def _training_batches(run: Run) -> Iterator[Callable[[], Batch]]:
         yield partial(_prepared, run, rows, place)
 
 
-def _prepared(run: Run, rows: Rows, place: int) -> Batch:
+def _prepared(run: Run, rows: Rows, place: int) -> tuple[Batch, Parcel | None]:
     if not run.settings.augment:
-        return run.data.pool.batch(rows)
+        return run.training_batch(rows, None)
     # A generator of its own for each batch: threads cannot change what is drawn.
     random = np.random.default_rng([run.settings.seed, run.ended, place])
     side, channels = run.data.pool.form.side, len(run.channels)
-    changes = draw_changes(random, len(rows), side, channels, run.settings.channel_dropout)
-    return run.data.pool.batch(rows, changes, move=run.device.type == "cpu")
+    return run.training_batch(rows, draw_changes(random, len(rows), side, channels, run.settings.channel_dropout))
 
 
-def _learn(run: Run, pixels: Tensor, truth: Tensor) -> Tensor:
+def _learn(run: Run, given: tuple[Tensor, ...]) -> Tensor:
     """Take one optimiser step; returns the loss, which the device may still compute."""
-    loss = run.gradients(pixels, truth)
+    loss = run.gradients(*given)
     with torch.inference_mode(False):
         run.optimiser.step(run.learning_rate())
         run.average()

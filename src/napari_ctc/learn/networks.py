@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache, partial
+from functools import cache, partial
 
 import torch
 from torch import Tensor, nn
@@ -93,7 +93,7 @@ def ring_means(maps: Tensor) -> Tensor:
     return sums / masks.sum(1).clamp(min=1)[:, None]
 
 
-@lru_cache(maxsize=32)
+@cache  # for good: the graph of a training step reads them where they lie
 @torch.inference_mode(False)  # they are used for training as well, whoever asks first
 def _masks(height: int, width: int, device: torch.device, dtype: torch.dtype) -> Tensor:
     """(3, H * W): 1 where a cell's centre lies in the ring, else 0."""

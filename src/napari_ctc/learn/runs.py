@@ -15,15 +15,16 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from napari_ctc.events import Job, Said, StepDone
-from napari_ctc.learn.augment import forget_noise
+from napari_ctc.learn.augment import Changes, forget_noise, noise_table
 from napari_ctc.learn.batches import Batch
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.continuing import adopt
 from napari_ctc.learn.deal import Deal
-from napari_ctc.learn.devices import choose_device, name_of, sent
+from napari_ctc.learn.devices import choose_device, name_of
 from napari_ctc.learn.gradients import Gradients
 from napari_ctc.learn.losses import guessing
 from napari_ctc.learn.networks import NETWORKS
+from napari_ctc.learn.on_card import Parcel, input_of, parcel
 from napari_ctc.learn.optimiser import AdamW
 from napari_ctc.learn.reading import Data
 from napari_ctc.learn.schedule import choose_steps
@@ -79,13 +80,10 @@ class Run:
     kept_raw: NDArray[np.float32] | None = None  # (validation, K) scores; NaN where none could be read
 
     def __post_init__(self) -> None:
-        """Prepare the loss for the device."""
-        weights, shifts = (torch.from_numpy(one).to(self.device) for one in (self.weights, self.shifts))
-
-        def loss_of(pixels: Tensor, truth: Tensor) -> Tensor:
-            return self.loss(self.scores_of(pixels) + shifts, truth, weights)
-
-        self.gradients = Gradients(self.network, loss_of)
+        """Bring what the loss needs to the device."""
+        self._in_loss = [torch.from_numpy(one).to(self.device) for one in (self.weights, self.shifts)]
+        self.gradients = Gradients(self.network, self.loss_of)
+        self._noise: Tensor | None = None
         self._averaging: list[list[Tensor]] = []  # the numbers that are averaged, and those of the network
 
     @classmethod
@@ -222,8 +220,26 @@ class Run:
 
     def input_of(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Bring a batch to the device: (B, C, size, size) pixels in the number format of the way, (B,) classes."""
-        pixels = self.data.kept.to_input(batch.pixels, self.device, batch.changes, self.way.dtype, batch.moved)
-        return pixels, sent(self.data.truth[batch.rows], self.device)
+        pixels = self.data.kept.to_input(batch.pixels, self.device, batch.changes, self.way.dtype)
+        return pixels, torch.from_numpy(self.data.truth[batch.rows]).to(self.device)
+
+    def training_batch(self, rows: NDArray[np.int64], changes: Changes | None) -> tuple[Batch, Parcel | None]:
+        """Gather a training batch, and for a CUDA card also what is sent to it; runs in any thread."""
+        if self.device.type == "cuda" and changes is not None:
+            return parcel(self.data.pool, self.data.kept, rows, changes, self.data.truth)
+        return self.data.pool.batch(rows, changes), None
+
+    def loss_of(self, *given: Tensor) -> Tensor:
+        """Give the loss of a batch that was sent to the device: an input and its classes, or a `Parcel`."""
+        if len(given) == len(Parcel._fields):
+            canvas = self.data.kept
+            if self._noise is None:  # kept by this run, since the graph of a step reads it where it lies
+                self._noise = noise_table(canvas.size**2 * len(self.channels), self.device)
+            pixels, truth = input_of(canvas, Parcel(*given), self.way.dtype, self._noise)
+        else:
+            pixels, truth = given
+        weights, shifts = self._in_loss
+        return self.loss(self.scores_of(pixels) + shifts, truth, weights)
 
     @property
     def steady(self) -> nn.Module:
@@ -273,6 +289,7 @@ class Run:
         self.gradients.forget()
         self.optimiser.forget()
         self.network.to("cpu")
+        self._noise = None
         forget_noise()
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
