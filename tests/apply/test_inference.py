@@ -13,7 +13,7 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions
 from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import ClassifierError, SettingsError, Stopped
-from napari_ctc.events import Classified, Saved, Skipped, run
+from napari_ctc.events import Classified, Said, Saved, Skipped, run
 from napari_ctc.learn import trials
 from napari_ctc.learn.agreement import LowPrecision
 from napari_ctc.learn.training import train
@@ -46,6 +46,20 @@ def test_batches_become_rows_together_but_the_first_at_once(drawn_manifest, tiny
     monkeypatch.setattr(inference, "TOGETHER", 0.0)
     alone = run(classify(drawn_manifest, tiny_classifier, precision="float32", batch_size=4))
     pd.testing.assert_frame_equal(together.table, alone.table)
+
+
+def test_many_cores_and_specimens_are_told_of_processes(drawn_manifest, tiny_classifier, monkeypatch, tmp_path):
+    def said(out):
+        events = []
+        run(classify(drawn_manifest, tiny_classifier, out, precision="float32"), events.append)
+        return [event.text for event in events if isinstance(event, Said) and "'processes:8'" in event.text]
+
+    monkeypatch.setattr(inference, "MANY", 60)
+    monkeypatch.setattr(inference, "cores", lambda: 4)
+    assert not said(tmp_path / "few.csv")
+    monkeypatch.setattr(inference, "cores", lambda: 16)
+    assert len(said(tmp_path / "many.csv")) == 1
+    assert not said(None)
 
 
 def test_rows_come_in_the_order_of_the_input(drawn_manifest, tiny_classifier):

@@ -27,6 +27,7 @@ from napari_ctc.apply.memory import give_back
 from napari_ctc.apply.outputs import ROWS_AT_ONCE, Compute, Found, ToFile, ToMemory
 from napari_ctc.apply.record import Record, read_record
 from napari_ctc.apply.rows import rows_of
+from napari_ctc.apply.workers import cores
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions, empty
 from napari_ctc.data.writers import WRITERS
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from napari_ctc.learn.classifier import Classifier
     from napari_ctc.settings import Decision, Device, Precision
 
+MANY, MANY_CORES = 20_000, 8  # specimens and cores from which several processes are faster than one
 TOGETHER = 0.2  # seconds in which batches become rows together: forty rows cost nearly as much as a thousand
 
 
@@ -147,6 +149,8 @@ def classify(
             yield Said(text=f"Classifying {len(manifest):,} specimens {where} {why}.")
             for note in manifest.notes:
                 yield Said(text=note, warning=True)
+            if not elsewhere and out is not None and len(manifest) >= MANY and cores() >= MANY_CORES:
+                yield Said(text=_several(cores()))
             yield from output.check()
             give_back()
             used = device if elsewhere else target.type  # each worker chooses its own
@@ -233,6 +237,13 @@ def _computed(manifest: Manifest, forward: Forward, settings: ChunkSettings, chu
     with closing(classified(forward, settings, todo)) as found:
         for one in found:
             yield Event() if one is None else one
+
+
+def _several(cores: int) -> str:
+    return (
+        f"With {cores} cores, so many specimens are classified faster in several processes: stop, and go on with "
+        f"'processes:{cores // 2}' as the place. What is done is kept."
+    )
 
 
 def _record(classifier: Classifier, manifest: Manifest, way: Way, described: dict[str, str], batch: int) -> Record:
