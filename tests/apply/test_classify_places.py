@@ -123,16 +123,31 @@ def test_a_scheduler_that_vanishes_leaves_what_is_done_and_another_place_goes_on
     same(Predictions.read(out), expected)
 
 
-def test_a_place_that_vanishes_leaves_the_rows_that_are_in_memory(job, monkeypatch):
+@pytest.fixture
+def vanishing(monkeypatch):
+    """Let places vanish once 12 specimens are classified."""
     everything = inference.classified_elsewhere
 
-    def vanishing(*arguments):
+    def some(*arguments):
         for one in everything(*arguments):
             yield one
             if not isinstance(one, Event) and one[0].stop == 12:
                 raise PlaceError("The scheduler no longer answers.")
 
-    monkeypatch.setattr(inference, "classified_elsewhere", vanishing)
+    monkeypatch.setattr(inference, "classified_elsewhere", some)
+
+
+def test_a_place_that_vanishes_amid_a_chunk_leaves_what_is_done(job, vanishing, own_folder, monkeypatch):
+    monkeypatch.setattr(forward, "PIXELS_IN_CHUNK", 64 * 64 * 40)
+    out, events = own_folder / "out.csv", []
+    with pytest.raises(PlaceError):
+        run(job(out, "processes:1"))
+    run(job(out, "here"), events.append)
+    assert any("not again: 12 of 60" in event.text for event in events if isinstance(event, Said))
+    same(Predictions.read(out), run(job(None, "here")))
+
+
+def test_a_place_that_vanishes_leaves_the_rows_that_are_in_memory(job, vanishing):
     events = []
     found = run(job(None, "processes:1"), events.append)
     assert found.stopped

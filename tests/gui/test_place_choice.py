@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("napari")
 from qtpy.QtCore import QObject, Qt, QTimer
-from qtpy.QtWidgets import QPushButton
+from qtpy.QtWidgets import QPushButton, QScrollArea
 
 from napari_ctc.apply.executors import Place
 from napari_ctc.apply.inference import classify
@@ -139,3 +139,32 @@ def test_a_cluster_classifies_for_the_window(dock, cluster, qtbot):
     press(qtbot, dock, "openInViewer")
     opened(qtbot, dock)
     assert len(dock.session) == 60
+
+
+def test_why_a_cluster_was_lost_stays_to_be_read_where_nothing_is_written(dock, tmp_path, qtbot, monkeypatch):
+    from clusters import LocalCluster
+    from napari_ctc.apply import elsewhere, inference
+
+    monkeypatch.setattr(elsewhere, "BATCHES_IN_PIECE", 1)
+    monkeypatch.setattr(inference, "batch_of", lambda _: 1)
+    running = LocalCluster(tmp_path, workers=1, nanny=False)
+    try:
+        running.wait(1)
+        dock.form.place.kind.setCurrentIndex(CLUSTER)
+        dock.form.place.address.setText(running.address)
+        press(qtbot, dock)
+        qtbot.waitUntil(lambda: sum(dock.counts.counted.values()) > 0, timeout=TIME)
+        running.scheduler.kill()
+        finished(qtbot, dock)
+    finally:
+        running.end()
+    assert dock.state.text().startswith("Stopped: ")
+    assert f"Not written to a file. The scheduler at {running.address} no longer answers" in dock.state.text()
+
+
+def test_nothing_is_scrolled_sideways_at_the_width_that_the_dock_asks_for(dock, qtbot):
+    dock.form.place.kind.setCurrentIndex(CLUSTER)
+    qtbot.wait(50)
+    dock.resize(dock.sizeHint())
+    qtbot.wait(50)
+    assert not dock.findChild(QScrollArea).horizontalScrollBar().isVisible()

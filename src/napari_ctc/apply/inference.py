@@ -215,6 +215,7 @@ def _told(
                 yield dataclasses.replace(one, done=done, total=total)
     except PlaceError:  # what came before it vanished counts
         written()
+        output.keep()
         raise
 
 

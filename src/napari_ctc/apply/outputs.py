@@ -53,6 +53,9 @@ class ToMemory:
         """Take rows."""
         self._tables.append(rows)
 
+    def keep(self) -> None:
+        """Keep what is computed, as it is."""
+
     def finish(self, stopped: bool) -> Predictions:
         """Put the rows together."""
         table = pd.concat(self._tables, ignore_index=True) if self._tables else empty(self._classes)
@@ -124,10 +127,10 @@ class ToFile:
                         at = one[0].stop
                         self._waiting.append(one)
                         if at == span.stop:
-                            self._keep()
+                            self.keep()
                     yield one
 
-    def _keep(self) -> None:
+    def keep(self) -> None:
         """Put what is computed on the disk, as one chunk."""
         if self._waiting:
             span = range(self._waiting[0][0].start, self._waiting[-1][0].stop)
@@ -170,7 +173,7 @@ class ToFile:
     def finish(self, stopped: bool) -> Predictions:
         """Give the file its name: its own if it is whole, else one beside it; none where a stop came too soon."""
         if stopped:
-            self._keep()
+            self.keep()
         if self._writer is None and not self._rows:
             if stopped:
                 return Predictions(empty(self._classes), self.manifest.root, self._classes, stopped)

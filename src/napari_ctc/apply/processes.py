@@ -96,10 +96,13 @@ class Processes:
             code = self._bury(process)
             if self._closed:
                 raise TaskLost("The job was given up.")
-            raise PlaceError(
-                f"A process ended as soon as it started ({_ending(code)}). If this is a script of your own, put "
-                f"what it does below: if __name__ == '__main__':"
+            killed = code is not None and code < 0
+            remedy = (
+                "There may be too little memory: try fewer processes."
+                if killed
+                else "If this is a script of your own, put what it does below: if __name__ == '__main__':"
             )
+            raise PlaceError(f"A process ended as soon as it started ({_ending(code)}). {remedy}")
         return process
 
     def _bury(self, process: _Process) -> int | None:

@@ -209,7 +209,8 @@ class CrossValidateBox(QWidget):
         if found is None:
             return
         self._got = True
-        ended = "Stopped" if found.stopped else "Finished"
+        whole = len(found.folds) == found.planned
+        ended = "Stopped" if found.stopped else "Finished" if whole else "Ended early"
         told = f"{ended}: {len(found.predictions):,} specimens, each called by a classifier that never saw it."
         self.message.say(" ".join([told + self._saved, *found.failures]), wrong=bool(found.failures))
         notes = [f"{found.predictions.failed:,} could not be read."] if found.predictions.failed else []

@@ -1,0 +1,94 @@
+"""The button of the dock "Classify folder" that opens what was classified, in the order worth looking at.
+
+That order is in `classify_jobs`; what the viewer then shows is in `predicted_dock`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from qtpy.QtCore import Signal
+from qtpy.QtWidgets import QPushButton, QWidget
+
+from napari_ctc.gui.classify_jobs import Result
+from napari_ctc.gui.layers import preferred_names, stack_of
+from napari_ctc.gui.open_jobs import Opening
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_ctc.data.predictions import Predictions
+    from napari_ctc.data.specimens import Layout
+    from napari_ctc.data.stacks import SpecimenStack
+    from napari_ctc.gui.session import Session
+
+
+class OpenResultButton(QPushButton):
+    """Opens classified specimens, those worth looking at first, with their predictions.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+    session : Session
+    parent : QWidget
+    """
+
+    told = Signal(str)  # what came of it
+
+    def __init__(self, viewer: napari.viewer.Viewer, session: Session, parent: QWidget) -> None:
+        super().__init__("Open in viewer", parent)
+        self.setObjectName("openInViewer")
+        self.setToolTip(
+            "Opens the classified specimens: the rarest predicted class first, the least certain of it first"
+        )
+        self._viewer, self._session = viewer, session
+        self._offered: tuple[Predictions, Layout] | None = None
+        self._coming: Result | None = None
+        self._opened: SpecimenStack | None = None
+        self.clicked.connect(self._open)
+        self.offer(None, None)
+
+    def offer(self, predictions: Predictions | None, layout: Layout | None) -> None:
+        """Offer to open a result; None for nothing."""
+        any_read = predictions is not None and len(predictions) > predictions.failed
+        self._offered = (predictions, layout) if any_read and layout is not None else None
+        self.setEnabled(self._offered is not None and self._coming is None)
+
+    def _open(self) -> None:
+        if self._offered is None or self._coming is not None:
+            return
+        predictions, layout = self._offered
+        classifier = self._session.classifier
+        names = classifier.channels if classifier else preferred_names()
+        self._coming = Result(predictions, layout, self._session.stacks, names)
+        opening = Opening(self._viewer, self._coming.read, f"Opening {len(predictions):,} specimens")
+        opening.opened.connect(self._show)
+        opening.failed.connect(self._tell)
+        self.setEnabled(False)
+
+    def _show(self) -> None:
+        result = self._coming
+        self._close_layers([*result.replaced, *(one for one in self._session.stacks if one is self._opened)])
+        self._opened = result.stack
+        self._session.attach(result.stack, result.table)
+        self._viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")
+        self._session.go_to(self._session.first_of(result.stack))
+        self._end()
+
+    def _tell(self, problem: str) -> None:
+        self.told.emit(problem)
+        self._end()
+
+    def _end(self) -> None:
+        self._coming = None
+        self.setEnabled(self._offered is not None)
+
+    def _close_layers(self, stacks: list[SpecimenStack]) -> None:
+        """Close what the opened result takes the place of, so that no specimen is there twice; and say so."""
+        closed = {id(stack) for stack in stacks}
+        for layer in list(self._viewer.layers):
+            found = stack_of(layer)
+            if found is not None and id(found[0]) in closed:
+                self._viewer.layers.remove(layer)
+        if closed:
+            self.told.emit("Opened in place of the same specimens and of what was opened from here before.")
