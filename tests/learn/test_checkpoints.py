@@ -17,7 +17,7 @@ from spots import draw_spot, write_spots
 from napari_ctc.data.files import checkpoint_path
 from napari_ctc.errors import SettingsError, Stopped
 from napari_ctc.events import EpochDone, Said, StepDone, run
-from napari_ctc.learn import checkpoints
+from napari_ctc.learn import checkpoints, runs
 from napari_ctc.learn.loading import load_classifier
 from napari_ctc.learn.networks import NETWORKS, Network
 from napari_ctc.learn.training import train
@@ -69,6 +69,16 @@ def killed_after(epoch, folder, out, settings=SETTINGS):
                 os.kill(process.pid, signal.SIGKILL)
                 break
     assert process.returncode == -signal.SIGKILL
+
+
+def test_the_epochs_that_were_chosen_at_the_start_are_kept(spots, tmp_path, monkeypatch):
+    """A later version may choose others for as many specimens."""
+    out = tmp_path / "one.safetensors"
+    settings = SETTINGS.model_copy(update={"epochs": 0})
+    monkeypatch.setattr(runs, "choose_steps", lambda specimens, size, settings: (4, 5))
+    stopped_after(2, train(spots, settings, out))
+    monkeypatch.setattr(runs, "choose_steps", lambda specimens, size, settings: (4, 9))
+    assert run(train(spots, settings, out, resume=True)).metrics["epochs"] == 5
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")

@@ -47,6 +47,7 @@ class State(BaseModel):
     parent: str = ""  # digest of the classifier that the run began from
     structure: int = Field(1, ge=1)  # of the network
     way: Way
+    epochs: int = Field(0, ge=0)  # of the whole run; 0 in files of builds that did not keep it
     step: int = Field(ge=0)
     done: int = Field(ge=0)
     ended: int = Field(ge=1)
@@ -148,6 +149,7 @@ def restore(run: Run, path: Path) -> None:
         run.kept_weights = {key: one.detach().cpu().clone() for key, one in run.steady.state_dict().items()}
     run.optimiser.restore(optimiser)
     run.step, run.done, run.ended = state.step, state.done, state.ended
+    run.epochs = state.epochs or run.epochs  # as they were chosen then: the schedule follows from them
     run.started = monotonic() - state.elapsed
     run.kept_epoch, run.history = state.kept_epoch, list(state.history)
     if state.kept_loss is not None:
@@ -165,6 +167,7 @@ def _state(run: Run) -> State:
         parent=run.parent,
         structure=run.structure,
         way=run.way,
+        epochs=run.epochs,
         step=run.step,
         done=run.done,
         ended=run.ended,
