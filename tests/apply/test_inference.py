@@ -51,8 +51,8 @@ def test_batches_become_rows_together_but_the_first_at_once(drawn_manifest, tiny
 def test_many_cores_and_specimens_are_told_of_processes(drawn_manifest, tiny_classifier, monkeypatch, tmp_path):
     def said(out):
         events = []
-        run(classify(drawn_manifest, tiny_classifier, out, precision="float32"), events.append)
-        return [event.text for event in events if isinstance(event, Said) and "'processes:8'" in event.text]
+        run(classify(drawn_manifest, tiny_classifier, out, precision="float32", device="cpu"), events.append)
+        return [event.text for event in events if isinstance(event, Said) and "--on processes:8," in event.text]
 
     monkeypatch.setattr(inference, "MANY", 60)
     monkeypatch.setattr(inference, "cores", lambda: 4)

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from napari_ctc.learn.classifier import Classifier
     from napari_ctc.settings import Decision, Device, Precision
 
-MANY, MANY_CORES = 20_000, 8  # specimens and cores from which several processes are faster than one
+MANY, MANY_CORES = 20_000, 8  # specimens and cores from which several processes are faster, without a graphics card
 TOGETHER = 0.2  # seconds in which batches become rows together: forty rows cost nearly as much as a thousand
 
 
@@ -149,8 +149,8 @@ def classify(
             yield Said(text=f"Classifying {len(manifest):,} specimens {where} {why}.")
             for note in manifest.notes:
                 yield Said(text=note, warning=True)
-            if not elsewhere and out is not None and len(manifest) >= MANY and cores() >= MANY_CORES:
-                yield Said(text=_several(cores()))
+            if not elsewhere and target.type == "cpu" and out and len(manifest) >= MANY and cores() >= MANY_CORES:
+                yield Said(text=_several(cores() // 2))
             yield from output.check()
             give_back()
             used = device if elsewhere else target.type  # each worker chooses its own
@@ -240,10 +240,10 @@ def _computed(manifest: Manifest, forward: Forward, settings: ChunkSettings, chu
             yield Event() if one is None else one
 
 
-def _several(cores: int) -> str:
+def _several(processes: int) -> str:
     return (
-        f"With {cores} cores, so many specimens are classified faster in several processes: stop, and go on with "
-        f"'processes:{cores // 2}' as the place. What is done is kept."
+        f"On so many cores, so many specimens are classified faster in {processes} processes: --on "
+        f"processes:{processes}, or in the window under Advanced. You can stop and go on there; what is done is kept."
     )
 
 
