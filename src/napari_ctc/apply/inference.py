@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from napari_ctc.learn.classifier import Classifier
     from napari_ctc.settings import Decision, Device, Precision
 
-MANY, MANY_CORES = 20_000, 8  # specimens and cores from which several processes are faster, without a graphics card
+MANY, MANY_CORES = 20_000, 8  # specimens and processor cores from which several processes are faster
 TOGETHER = 0.2  # seconds in which batches become rows together: forty rows cost nearly as much as a thousand
 
 
@@ -243,7 +243,7 @@ def _computed(manifest: Manifest, forward: Forward, settings: ChunkSettings, chu
 def _several(processes: int) -> str:
     return (
         f"On so many cores, so many specimens are classified faster in {processes} processes: --on "
-        f"processes:{processes}, or in the window under Advanced. You can stop and go on there; what is done is kept."
+        f"processes:{processes}, or in the window under Advanced. You can stop and go on so: what is done is kept."
     )
 
 
