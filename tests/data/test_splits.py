@@ -102,3 +102,86 @@ def test_the_seed_decides_the_split():
     manifest = manifest_of(["a", "b"] * 50)
     assert list(split(manifest, 0.2, 1).validation) == list(split(manifest, 0.2, 1).validation)
     assert list(split(manifest, 0.2, 1).validation) != list(split(manifest, 0.2, 2).validation)
+
+
+def rows_of(*seen: range, of: int) -> np.ndarray:
+    mask = np.zeros(of, dtype=bool)
+    mask[np.concatenate([list(part) for part in seen])] = True
+    return mask
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_was_seen_is_not_held_out_while_as_many_of_each_class_are(seed):
+    manifest = manifest_of(["a"] * 50 + ["b"] * 50)
+    seen = rows_of(range(30), range(50, 92), of=100)  # of b, eight were not seen: fewer than a fifth
+    held = split(manifest, 0.2, seed, seen=seen).validation
+    assert not seen[held].any()
+    assert (np.sum(held < 50), np.sum(held >= 50)) == (10, 8)
+
+
+def test_a_class_of_which_all_was_seen_is_held_out_as_usual():
+    manifest = manifest_of(["a"] * 50 + ["b"] * 50)
+    seen = rows_of(range(50), of=100)
+    held = split(manifest, 0.2, 0, seen=seen).validation
+    assert (np.sum(held < 50), np.sum(held >= 50)) == (10, 10)
+    everything = np.ones(100, dtype=bool)
+    assert list(split(manifest, 0.2, 0, seen=everything).validation) == list(split(manifest, 0.2, 0).validation)
+
+
+@pytest.mark.parametrize("slides", [10, 30])
+def test_a_source_of_which_anything_was_seen_is_not_held_out(slides):
+    sources = [f"slide {row % slides:02}" for row in range(300)]
+    manifest = manifest_of(["a", "b", "b"] * 100, sources)
+    seen = np.array([row % slides < 0.6 * slides and row < 150 for row in range(300)])
+    dealt = split(manifest, 0.2, 0, seen=seen)
+    inside = {sources[row] for row in dealt.validation}
+    assert inside and not inside & {sources[row] for row in np.flatnonzero(seen)}
+    assert not inside & {sources[row] for row in dealt.train}
+    assert 0.1 <= len(dealt.validation) / 300 <= 0.3
+    assert dealt.notes == ()
+
+
+def test_a_class_without_an_unseen_source_is_said_to_be_missing():
+    sources = [f"slide {row // 10}" for row in range(100)]
+    manifest = manifest_of(["a"] * 50 + ["b", "c"] * 25, sources)
+    dealt = split(manifest, 0.2, 0, seen=rows_of(range(50), of=100))
+    assert classes_on(manifest, dealt.validation) == {"b", "c"}
+    assert dealt.notes == (
+        "There is no a among the held-out specimens: the classifier to start from has seen specimens of all its "
+        "sources.",
+    )
+
+
+@pytest.mark.parametrize(
+    ("seen", "why"),
+    [
+        (rows_of(range(0, 100, 2), of=100), "each source was seen in part"),
+        (rows_of(range(30), of=100), "more would be held out than trained on"),
+    ],
+)
+def test_where_no_source_can_be_held_out_whole_its_unseen_specimens_are_and_a_note_says_so(seen, why):
+    sources = ["slide 1"] * 30 + ["slide 2"] * 70
+    manifest = manifest_of(["a", "a", "b"] * 33 + ["b"], sources)
+    dealt = split(manifest, 0.2, 0, seen=seen)
+    assert not seen[dealt.validation].any()
+    assert len(dealt.validation) == 20
+    assert len(dealt.notes) == 1 and "are held out one by one" in dealt.notes[0]
+
+
+def test_a_class_is_not_held_out_whole_since_its_source_is_the_unseen_one():
+    sources = [f"slide {row // 10}" for row in range(100)]
+    manifest = manifest_of(["a", "b"] * 45 + ["new"] * 10, sources)
+    dealt = split(manifest, 0.2, 0, seen=rows_of(range(90), of=100))
+    assert classes_on(manifest, dealt.train) == classes_on(manifest, dealt.validation) == {"a", "b", "new"}
+
+
+def test_sources_are_held_out_as_usual_where_everything_was_seen():
+    manifest = manifest_of(["a", "b"] * 50, [f"slide {row // 10}" for row in range(100)])
+    dealt, usual = split(manifest, 0.2, 0, seen=np.ones(100, dtype=bool)), split(manifest, 0.2, 0)
+    assert list(dealt.validation) == list(usual.validation)
+    assert dealt.notes == usual.notes == ()
+
+
+def test_marked_rows_stay_where_they_are_though_they_were_seen():
+    manifest = manifest_of(["a", "b"] * 5, marks=["train"] * 4 + ["validation"] * 4 + ["test"] * 2)
+    assert list(split(manifest, 0.2, 0, seen=np.ones(10, dtype=bool)).validation) == [4, 5, 6, 7]

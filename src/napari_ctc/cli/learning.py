@@ -65,7 +65,8 @@ def train(
     validation
         A manifest or folder to hold out; without one, a share of the specimens is held out.
     start
-        A classifier to go on from, with the same classes or some added.
+        A classifier to go on from, with the same classes or some added. What it was trained on is not held out,
+        wherever there are others.
     resume
         Go on with the run to the same --out that was stopped or killed.
     settings

@@ -1,12 +1,15 @@
 """Deal specimens into training and validation (or test), by class, with each source kept together.
 
-A slide's or patient's specimens resemble each other, so a split that tears a source apart promises too much. A
-rare class must still be on both sides wherever that can be had; what cannot be had is said in a note.
+A slide's or patient's specimens resemble each other, so a split that tears a source apart promises too much. So
+does one that holds out what the network has already seen. A rare class must still be on both sides wherever that
+can be had; what cannot be had is said in a note.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -19,6 +22,11 @@ Rows = NDArray[np.intp]
 Floats = NDArray[np.floating[Any]]
 
 EXHAUSTIVE = 12  # up to so many sources every split is tried: 4,096 of them
+
+TORN = (
+    "The sources that the classifier to start from has not seen cannot be held out whole, so specimens that it "
+    "has not seen are held out one by one, while others of their sources are trained on."
+)
 
 
 @dataclass(frozen=True)
@@ -38,7 +46,13 @@ class Split:
     notes: tuple[str, ...] = ()
 
 
-def split(manifest: Manifest, fraction: float = 0.2, seed: int = 0, groups: Rows | None = None) -> Split:
+def split(
+    manifest: Manifest,
+    fraction: float = 0.2,
+    seed: int = 0,
+    groups: Rows | None = None,
+    seen: NDArray[np.bool_] | None = None,
+) -> Split:
     """Split the labelled specimens of a manifest.
 
     Rows that the manifest itself marks `train`, `validation` or `test` stay there; if it marks any as
@@ -52,6 +66,10 @@ def split(manifest: Manifest, fraction: float = 0.2, seed: int = 0, groups: Rows
     seed : int
     groups : (n,) integers, optional
         The rows that are kept together have the same number; by default those of one source.
+    seen : (n,) of bool, optional
+        The rows that a network was already trained on. As many of a class are held out as without them, or as
+        there are others, but none of them and no group with one of them. What has been seen is held out only of
+        a class of which nothing else is there. Rows that the manifest marks stay where they are.
 
     Returns
     -------
@@ -61,16 +79,23 @@ def split(manifest: Manifest, fraction: float = 0.2, seed: int = 0, groups: Rows
     marked = manifest.table["split"].to_numpy()
     free = np.flatnonzero(labelled & (marked != "test"))
     validation = free[marked[free] == "validation"]
-    if len(validation):
+    if marks_validation(manifest):
         return Split(free[marked[free] != "validation"], validation, _notes_on_sides(manifest, free, validation))
     movable = free[marked[free] == ""]
     fixed = free[marked[free] == "train"]
     if not len(movable):  # the manifest marks training and test alone: hold some of its training out
         movable, fixed = free, fixed[:0]
     group = _groups_of_sources(manifest.rows(movable)) if groups is None else np.asarray(groups)[movable]
-    held, notes = _held_out(manifest.rows(movable), group, fraction, seed)
+    known = np.zeros(len(manifest), dtype=bool) if seen is None else seen
+    held, notes = _held_out(manifest.rows(movable), group, known[movable], fraction, seed)
     validation = np.sort(movable[held])
     return Split(np.setdiff1d(free, validation), validation, notes)
+
+
+def marks_validation(manifest: Manifest) -> bool:
+    """Say whether a manifest marks labelled rows as validation, so that nothing else is held out."""
+    table = manifest.table
+    return bool(((table["label"] != "") & (table["split"] == "validation")).any())
 
 
 def hold_out(manifest: Manifest, fraction: float = 0.2, seed: int = 0) -> Manifest:
@@ -99,23 +124,37 @@ def _groups_of_sources(manifest: Manifest) -> Rows:
     return group
 
 
-def _held_out(manifest: Manifest, group: Rows, fraction: float, seed: int) -> tuple[Rows, tuple[str, ...]]:
+def _held_out(
+    manifest: Manifest, group: Rows, seen: NDArray[np.bool_], fraction: float, seed: int
+) -> tuple[Rows, tuple[str, ...]]:
     classes = manifest.classes
     labels = manifest.labels(classes)
     random = np.random.default_rng(seed)
     names, group = np.unique(group, return_inverse=True)
     sources = set(manifest.table["source"]) - {""}
     if len(names) == len(group):  # nothing is tied to anything
-        return _by_class(labels, len(classes), fraction, random), ()
+        return _by_class(labels, seen, len(classes), fraction, random), ()
     if len(names) == 1:
         one = f" ({next(iter(sources))})" if len(sources) == 1 else ""
         note = f"All specimens come from one source{one}, so none could be held out whole."
-        return _by_class(labels, len(classes), fraction, random), (note,)
+        return _by_class(labels, seen, len(classes), fraction, random), (note,)
     counts = np.zeros((len(names), len(classes)), dtype=np.int64)  # (sources, classes)
     np.add.at(counts, (group, labels), 1)
-    outside = _choose_groups(counts, fraction, random)
+    if seen.all():  # nothing else can be held out
+        seen = np.zeros_like(seen)
+    free = np.bincount(group, weights=seen, minlength=len(names)) == 0
+    cost = partial(_cost, counts=counts, fraction=fraction)
+    outside = np.zeros(len(names), dtype=bool)
+    outside[free] = _choose_groups(counts[free], cost, fraction, random)
+    if not free.all() and _useless(outside @ counts, counts.sum(axis=0)):
+        return _by_class(labels, seen, len(classes), fraction, random), (TORN,)
     held = np.flatnonzero(outside[group])
-    return held, _notes_on_groups(classes, counts, outside)
+    return held, _notes_on_groups(classes, counts, outside, free)
+
+
+def _useless(inside: NDArray[np.int64], totals: NDArray[np.int64]) -> bool:
+    """Say whether what is held out is nothing, a whole class, or more than is left to train on."""
+    return not inside.any() or bool((inside == totals).any()) or 2 * inside.sum() > totals.sum()
 
 
 def held_of(count: int, fraction: float) -> int:
@@ -128,12 +167,15 @@ def enough_for(held: int, fraction: float) -> int:
     return next(count for count in range(held, 40 * held + 2) if held_of(count, fraction) >= held)
 
 
-def _by_class(labels: Rows, n_classes: int, fraction: float, random: np.random.Generator) -> Rows:
-    """Hold out the share of each class, at least one and never all of a class of two or more."""
+def _by_class(
+    labels: Rows, seen: NDArray[np.bool_], n_classes: int, fraction: float, random: np.random.Generator
+) -> Rows:
+    """Hold out the share of each class, at least one and never all of two or more, from what is unseen."""
     held = []
     for place in range(n_classes):
         rows = random.permutation(np.flatnonzero(labels == place))
-        held.append(rows[: held_of(len(rows), fraction)])
+        fresh = rows[~seen[rows]]
+        held.append((fresh if len(fresh) else rows)[: held_of(len(rows), fraction)])
     return np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.intp)
 
 
@@ -152,37 +194,39 @@ def _cost(inside: NDArray[Any], counts: NDArray[np.int64], fraction: float) -> F
     return cost
 
 
-def _choose_groups(counts: NDArray[np.int64], fraction: float, random: np.random.Generator) -> NDArray[np.bool_]:
+def _choose_groups(
+    counts: NDArray[np.int64], cost: Callable[..., Floats], fraction: float, random: np.random.Generator
+) -> NDArray[np.bool_]:
     """Choose the sources to hold out: all ways tried for a few sources, else the best of several descents."""
     groups = len(counts)
     if groups <= EXHAUSTIVE:
-        ways = np.array(list(product((False, True), repeat=groups)))
+        ways = np.array(list(product((False, True), repeat=groups)), dtype=bool)
         ways = ways[random.permutation(len(ways))]  # among equals, the seed decides
-        best: NDArray[np.bool_] = ways[np.argmin(_cost((ways @ counts).astype(float), counts, fraction))]
+        best: NDArray[np.bool_] = ways[np.argmin(cost((ways @ counts).astype(float)))]
         return best
     starts = [random.random(groups) < fraction for _ in range(8)]
-    found = [_descend(start, counts, fraction) for start in starts]
-    return min(found, key=lambda way: float(_cost((way @ counts).astype(float), counts, fraction)))
+    found = [_descend(start, counts, cost) for start in starts]
+    return min(found, key=lambda way: float(cost((way @ counts).astype(float))))
 
 
-def _descend(way: NDArray[np.bool_], counts: NDArray[np.int64], fraction: float) -> NDArray[np.bool_]:
+def _descend(way: NDArray[np.bool_], counts: NDArray[np.int64], cost: Callable[..., Floats]) -> NDArray[np.bool_]:
     """Move one source at a time to the other side, the best move first, while that helps."""
     way = way.copy()
     inside = (way @ counts).astype(float)
-    cost = float(_cost(inside, counts, fraction))
+    now = float(cost(inside))
     for _ in range(400):
         moved = inside + np.where(way, -1, 1)[:, None] * counts  # (sources, classes)
-        costs = _cost(moved, counts, fraction)
+        costs = cost(moved)
         move = int(np.argmin(costs))
-        if costs[move] >= cost - 1e-12:
+        if costs[move] >= now - 1e-12:
             break
         way[move] = ~way[move]
-        inside, cost = moved[move], float(costs[move])
+        inside, now = moved[move], float(costs[move])
     return way
 
 
 def _notes_on_groups(
-    classes: tuple[str, ...], counts: NDArray[np.int64], outside: NDArray[np.bool_]
+    classes: tuple[str, ...], counts: NDArray[np.int64], outside: NDArray[np.bool_], free: NDArray[np.bool_]
 ) -> tuple[str, ...]:
     notes = []
     inside = outside @ counts
@@ -191,11 +235,12 @@ def _notes_on_groups(
         if 0 < inside[place] < total:
             continue
         side = "held-out" if inside[place] == 0 else "training"
-        why = (
-            "all its specimens come from one source"
-            if sources == 1
-            else "no split that keeps sources together has every class on both sides"
-        )
+        if sources == 1:
+            why = "all its specimens come from one source"
+        elif not counts[free, place].any():
+            why = "the classifier to start from has seen specimens of all its sources"
+        else:
+            why = "no split that keeps sources together has every class on both sides"
         notes.append(f"There is no {name} among the {side} specimens: {why}.")
     return tuple(notes)
 

@@ -42,7 +42,8 @@ class AdvancedBox(QCollapsible):
         self.start_from.setObjectName("start_from")
         self.start_from.setToolTip(
             "New weights: learn from these specimens alone. The classifier in use: go on from what it knows, with "
-            "its network and size; the specimens need every class that it knows, and may have more."
+            "its network and size; the specimens need every class that it knows, and may have more. Those that it "
+            "was trained on are not held out, wherever there are others; the run shows how many are."
         )
         self.start_from.addItems(["new weights", ""])
         self.start_from.setSizeAdjustPolicy(QComboBox.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)

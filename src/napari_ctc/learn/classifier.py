@@ -48,7 +48,7 @@ class Classifier:
     counts : dict
         Specimens of each class in training and validation.
     training_digests : tuple of str, sorted
-        `content_digest` of each training specimen.
+        `content_digest` of each training specimen, and of those of the classifiers that it came from.
     loss_prior : tuple of K float, summing to one
         The class proportions that the loss pretends; equal ones where none are given.
     shown : tuple of K float, summing to one

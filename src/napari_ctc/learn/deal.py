@@ -50,8 +50,22 @@ class Deal:
         return tuple(np.bincount(part, minlength=len(self.classes)).tolist())
 
 
-def deal_out(manifest: Manifest, settings: TrainSettings, validation: Manifest | None = None) -> Deal:
+def deal_out(
+    manifest: Manifest,
+    settings: TrainSettings,
+    validation: Manifest | None = None,
+    seen: NDArray[np.bool_] | None = None,
+) -> Deal:
     """Check the settings and the labels, and deal the specimens into training and validation.
+
+    Parameters
+    ----------
+    manifest : Manifest
+    settings : TrainSettings
+    validation : Manifest, optional
+        Specimens to hold out, instead of a part of `manifest`.
+    seen : (rows,) of bool, optional
+        The rows of `manifest` that the classifier to start from was trained on, see `data.splits.split`.
 
     Raises
     ------
@@ -67,7 +81,7 @@ def deal_out(manifest: Manifest, settings: TrainSettings, validation: Manifest |
     _check_labels(used, settings)
     if validation is None:
         classes = used.classes
-        parts = split(manifest, settings.validation_fraction, settings.seed)
+        parts = split(manifest, settings.validation_fraction, settings.seed, seen=seen)
         training, held, notes = manifest.rows(parts.train), manifest.rows(parts.validation), parts.notes
     else:
         training = used.rows(np.flatnonzero((used.table["split"] != "validation").to_numpy()))

@@ -43,6 +43,9 @@ def plan(
 ) -> Planned:
     """Say what a run would do: its counts and weights. No file is opened.
 
+    So nobody knows yet which specimens a classifier to start from has seen, or which are copies: a run may hold
+    out others or fewer than this, and says so once it has read them.
+
     Raises
     ------
     SettingsError

@@ -21,6 +21,7 @@ from napari_ctc.learn.batches import Moments, Pool, ahead
 from napari_ctc.learn.canvas import Canvas, Form
 from napari_ctc.learn.deal import Deal
 from napari_ctc.learn.schedule import choose_sizes
+from napari_ctc.learn.seen import copies
 from napari_ctc.settings import TrainSettings
 
 Rows = NDArray[np.int64]
@@ -42,7 +43,7 @@ class Data:
     truth : (N,) integers
         The class of each specimen in the pool.
     training, validation : (n,) integers
-        Places in the pool of the specimens that could be read.
+        Places in the pool of the specimens that could be read and are used.
     canvas : Canvas
         Of the classifier.
     digests : tuple of str, sorted
@@ -51,6 +52,8 @@ class Data:
         Of the validation specimens, in the order of `validation`.
     constant : tuple of int
         Channels with the same value in every training specimen.
+    warnings : tuple of str
+        What the specimens' pixels say of the figures to come, without file names.
     """
 
     pool: Pool
@@ -62,6 +65,7 @@ class Data:
     digests: tuple[str, ...]
     held_digests: tuple[str, ...]
     constant: tuple[int, ...]
+    warnings: tuple[str, ...] = ()
 
     @property
     def kept(self) -> Canvas:
@@ -73,6 +77,8 @@ def read_data(
     deal: Deal, settings: TrainSettings, channel_names: tuple[str, ...], canvas: Canvas | None = None
 ) -> Job[Data]:
     """Read and measure the specimens of a run; those that cannot be read are left out.
+
+    So are validation specimens with the pixels of a training specimen, unless there are no others.
 
     Parameters
     ----------
@@ -108,6 +114,12 @@ def read_data(
     assert moments is not None
     if contrary := _contrary(keys, truth, digests, deal.classes):
         yield Said(text=contrary, warning=True)
+    training, held = np.flatnonzero(good & is_training), np.flatnonzero(good & ~is_training)
+    trained = sorted(digests[place] for place in training.tolist())
+    same, told = copies(trained, [digests[place] for place in held.tolist()])
+    if told:
+        yield Said(text=told, warning=True)
+    held = held[~same]
     sd = moments.sd()
     constant = tuple(int(channel) for channel in np.flatnonzero(sd == 0))
     if len(constant) == len(channel_names):
@@ -127,12 +139,13 @@ def read_data(
         pool=pool,
         keys=keys,
         truth=truth,
-        training=np.flatnonzero(good & is_training),
-        validation=np.flatnonzero(good & ~is_training),
+        training=training,
+        validation=held,
         canvas=canvas,
-        digests=tuple(sorted(digests[place] for place in np.flatnonzero(good & is_training).tolist())),
-        held_digests=tuple(digests[place] for place in np.flatnonzero(good & ~is_training).tolist()),
+        digests=tuple(trained),
+        held_digests=tuple(digests[place] for place in held.tolist()),
         constant=constant,
+        warnings=(told,) if told else (),
     )
 
 

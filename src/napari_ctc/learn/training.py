@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from napari_ctc.data.files import beside, check_writable, checkpoint_path
 from napari_ctc.data.hunted import NOT_A_RATE
 from napari_ctc.data.manifest import Manifest
+from napari_ctc.data.splits import marks_validation
 from napari_ctc.errors import SettingsError, Stopped, StoppedEarlyError
 from napari_ctc.events import Job, Resumed, Said, Saved
 from napari_ctc.learn.checkpoints import Keeper, State, read_state, restore
@@ -28,6 +29,7 @@ from napari_ctc.learn.losses import weighted_cross_entropy
 from napari_ctc.learn.planning import check_settings, plan, planned
 from napari_ctc.learn.reading import read_data
 from napari_ctc.learn.runs import Loss, Run
+from napari_ctc.learn.seen import promises_too_much, seen_before
 from napari_ctc.learn.sentinel import missing
 from napari_ctc.score.reliability import sentence
 from napari_ctc.settings import TrainSettings
@@ -66,7 +68,8 @@ def train(
         Specimens to hold out, instead of a part of `manifest`.
     channel_names : tuple of str, optional
     start : Classifier, optional
-        Begin with its weights, network, size and scaling; its classes must be among those of the specimens.
+        Begin with its weights, network, size and scaling; its classes must be among those of the specimens. What
+        it was trained on is not held out, wherever there are others to hold out.
     resume : bool
         Go on with a run that was killed or stopped, from the checkpoint beside `out`
         (``NAME.checkpoint.safetensors``). Needs the same specimens and settings.
@@ -105,15 +108,19 @@ def train(
     try:
         if not resume and keeper.path is not None and keeper.path.exists():
             yield Said(text=UNFINISHED.format(keeper.path.name), warning=True)
+        if start is not None and start.training_digests and validation is None and not marks_validation(manifest):
+            seen = yield from seen_before(with_layout(manifest, settings), start.training_digests)
+            deal = deal_out(manifest, settings, seen=seen)
         yield from (Said(text=note, warning=True) for note in deal.notes)
         yield planned(deal, settings, name_of(choose_device(settings.device)))
         data = yield from read_data(deal, settings, names, start.canvas if start else None)
         structure = unfinished.structure_of(settings.network) if unfinished else 0
         run = Run.begin(deal, data, settings, names, loss, start, structure)
         held = np.bincount(data.truth[data.validation], minlength=len(deal.classes))
-        lacking = missing(deal.classes, held.tolist())
-        run.warnings += [*(note for note in deal.notes if NOT_A_RATE in note), *lacking]
-        yield from (Said(text=text, warning=True) for text in lacking)
+        doubts = missing(deal.classes, held.tolist())
+        doubts += promises_too_much(start.training_digests if start else (), data.held_digests)
+        run.warnings += [*(note for note in deal.notes if NOT_A_RATE in note), *data.warnings, *doubts]
+        yield from (Said(text=text, warning=True) for text in doubts)
         if resume and keeper.path is not None:
             restore(run, keeper.path)
             yield Resumed(epoch=run.ended, losses=tuple(run.history), kept=run.kept_epoch)
