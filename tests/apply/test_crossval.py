@@ -276,3 +276,13 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(tmp_path):
             run(wrong, events.append)
         assert caught.type in (PredictionsError, SettingsError) or "person" in sentence
         assert not any(isinstance(event, EpochDone) for event in events)
+
+
+def test_figures_are_told_although_their_table_cannot_be_written(tmp_path, monkeypatch):
+    def full(_self, path):
+        raise CTCError(f"{path} cannot be written: No space left on device.")
+
+    monkeypatch.setattr(Predictions, "write", full)
+    found = run(cross_validate(write_specimens(tmp_path), QUICK, tmp_path / "out.csv", folds=2))
+    assert len(found.folds) == 2
+    assert "No space left on device" in found.failures[0]

@@ -12,7 +12,9 @@ from qtpy.QtCore import Qt, QThreadPool
 from qtpy.QtWidgets import QMessageBox
 
 from napari_ctc.data.files import checkpoint_path
-from napari_ctc.gui.place_choice import CLUSTER
+from napari_ctc.data.predictions import Predictions
+from napari_ctc.errors import CTCError
+from napari_ctc.gui.place_choice import CLUSTER, PROCESSES
 from napari_ctc.learn import checkpoints
 from napari_ctc.learn.loading import load_classifier
 
@@ -257,3 +259,45 @@ def test_folds_are_trained_on_a_cluster(folds, cluster):
     folds.until(lambda: "of 2 folds" in folds.part("crossval_found").text())
     folds.until_idle()
     assert told(folds).startswith("Finished: 40 specimens")
+
+
+def test_a_run_that_a_full_disk_ended_says_that_it_can_go_on(driver, monkeypatch):
+    driver.set(epochs=12)
+    keep, full = checkpoints.Keeper.keep, []
+
+    def kept(keeper, run):
+        if run.ended == 3 and not full:
+            full.append(True)
+            raise CTCError("There is no space left on the disk.")
+        keep(keeper, run)
+
+    monkeypatch.setattr(checkpoints.Keeper, "keep", kept)
+    driver.click("train")
+    driver.until_idle()
+    assert driver.message.endswith("'Resume' goes on after its last whole epoch.")
+    driver.click("resume")
+    driver.until_idle()
+    assert driver.message.startswith("Finished")
+
+
+def test_figures_are_shown_although_their_table_cannot_be_written(folds, monkeypatch):
+    def full(_self, path):
+        raise CTCError(f"{path} cannot be written: No space left on device.")
+
+    monkeypatch.setattr(Predictions, "write", full)
+    folds.click("cross_validate")
+    folds.until(lambda: "of the 2 folds" in folds.part("crossval_found").text())
+    folds.until_idle()
+    assert told(folds).startswith("Finished: 40 specimens") and told(folds).endswith("No space left on device.")
+    assert seen(folds, "confusion")
+
+
+def test_closing_the_window_ends_the_processes_that_train_folds(folds, qtbot):
+    folds.part("crossvalPlace").setCurrentIndex(PROCESSES)
+    folds.part("crossvalProcesses").setValue(2)
+    folds.set(epochs=5000)
+    folds.click("cross_validate")
+    folds.until(multiprocessing.active_children)
+    folds.viewer.close()
+    qtbot.waitUntil(lambda: QThreadPool.globalInstance().activeThreadCount() == 0, timeout=60_000)
+    assert not multiprocessing.active_children()

@@ -27,13 +27,14 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.splits import Rows
 from napari_ctc.data.writers import WRITERS
 from napari_ctc.errors import (
+    CTCError,
     ManifestError,
     PredictionsError,
     SettingsError,
     Stopped,
     StoppedEarlyError,
 )
-from napari_ctc.events import Job, Said, Saved
+from napari_ctc.events import Event, Job, Said, Saved
 from napari_ctc.learn.deal import with_layout
 from napari_ctc.learn.planning import check_settings
 from napari_ctc.settings import TrainSettings
@@ -87,7 +88,7 @@ def cross_validate(
     -------
     CrossValidation
         With the folds that ended, marked `stopped`, when a person stopped it. A fold whose training failed is
-        among its `failures`.
+        among its `failures`, and so is a table that could not be written.
 
     Raises
     ------
@@ -127,9 +128,14 @@ def cross_validate(
     if out is not None:
         if len(found.folds) < found.planned and out.exists():
             out = beside(out)
-        found.predictions.write(out)
+        try:
+            found.predictions.write(out)
+            told: Event = Saved(path=out, done=TOTAL, total=TOTAL)
+        except CTCError as problem:  # the figures took long, and are worth having without their table
+            found = replace(found, failures=(*failures, str(problem)))
+            told = Said(text=str(problem), warning=True, done=TOTAL, total=TOTAL)
         with suppress(Stopped):  # too late: all is done
-            yield Saved(path=out, done=TOTAL, total=TOTAL)
+            yield told
     return found
 
 

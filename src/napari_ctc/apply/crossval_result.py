@@ -61,7 +61,7 @@ class CrossValidation:
     stopped : bool
         Whether a person stopped it before the last fold.
     failures : tuple of str
-        Why the training of a fold failed; its specimens have no row.
+        Why the training of a fold failed, whose specimens then have no row; and why the table was not written.
     calls : Calls or None
         The specimens behind the counts of `scores`.
     """

@@ -167,7 +167,7 @@ class ToFile:
         done = sum(map(len, self._parts.done.values()))
         return PredictionsError(
             f"{sentence} {done:,} of {self._total:,} specimens are done and kept: once that is mended, the same "
-            f"command goes on from there."
+            f"job goes on from there."
         )
 
     def finish(self, stopped: bool) -> Predictions:

@@ -199,7 +199,7 @@ class Parts:
         if not self.folder.is_dir():
             raise PredictionsError(
                 f"The folder {self.folder.parent} has vanished, or {self.folder.name} in it was removed. Bring it "
-                f"back, and give the same command again."
+                f"back, and begin the same job again."
             )
         with replacing(self._path(span)) as temporary:
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)

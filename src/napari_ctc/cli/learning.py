@@ -193,7 +193,8 @@ def cross_validate(
     found = drive(cross_validate_job(specimens, settings, out, folds, on=on), show)
     for sentence in found.sentences():
         print(sentence)
-    print(f"Saved {show.saved}: {len(found.predictions):,} specimens.")
+    if show.saved is not None:
+        print(f"Saved {show.saved}: {len(found.predictions):,} specimens.")
     if found.predictions.failed:
         print(f"{found.predictions.failed:,} could not be read; the column 'error' says why.")
     if json is not None:

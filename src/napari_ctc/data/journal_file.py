@@ -133,7 +133,8 @@ class JournalFile:
             ) from None
         except OSError as problem:
             self.read_only = (
-                f"{place.parent} cannot be written: {problem.strerror}. {name} is open for reading only."
+                f"{place.parent} cannot be written: {problem.strerror}. {name} is open for reading only: to "
+                f"label, choose another place for the labels."
             )
             return None
         if not lock.sure:

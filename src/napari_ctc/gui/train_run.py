@@ -139,7 +139,7 @@ class TrainRun(QWidget):
             name="Train classifier",
             on_event=self.follow,
             on_result=self._take,
-            on_error=self.show_error,
+            on_error=self._fail,
             on_finished=self._end,
             quiet=True,
         )
@@ -217,6 +217,12 @@ class TrainRun(QWidget):
         told = str(error) if isinstance(error, CTCError) else f"Something went wrong: {error!r}."
         kept = "" if self._session.classifier is None else " The classifier in use stays."
         self.message.say(told + kept, wrong=True)
+
+    def _fail(self, error: Exception) -> None:
+        """Say what went wrong with a run, and whether it can go on."""
+        self.show_error(error)
+        if jobs.unfinished(str(self._out)) is not None:
+            self.message.say(f"{self.message.text()} 'Resume' goes on after its last whole epoch.", wrong=True)
 
     def _end(self) -> None:
         """Make the dock usable again, however the run ended."""
