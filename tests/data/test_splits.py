@@ -114,9 +114,14 @@ def rows_of(*seen: range, of: int) -> np.ndarray:
 def test_what_was_seen_is_not_held_out_while_as_many_of_each_class_are(seed):
     manifest = manifest_of(["a"] * 50 + ["b"] * 50)
     seen = rows_of(range(30), range(50, 92), of=100)  # of b, eight were not seen: fewer than a fifth
-    held = split(manifest, 0.2, seed, seen=seen).validation
+    dealt = split(manifest, 0.2, seed, seen=seen)
+    held = dealt.validation
     assert not seen[held].any()
     assert (np.sum(held < 50), np.sum(held >= 50)) == (10, 8)
+    assert dealt.notes == (
+        "The classifier to start from has seen all but a few specimens of b (8). These few are held out, so "
+        "nothing is learnt from them: label more.",
+    )
 
 
 def test_a_class_of_which_all_was_seen_is_held_out_as_usual():

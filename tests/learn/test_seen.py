@@ -8,7 +8,7 @@ from spots import write_spots
 
 from napari_ctc.data.files import checkpoint_path
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.errors import SettingsError, Stopped
+from napari_ctc.errors import SettingsError, Stopped, StoppedEarlyError
 from napari_ctc.events import EpochDone, HeldOut, Planned, Said, Skipped, run
 from napari_ctc.learn import checkpoints
 from napari_ctc.learn.training import train
@@ -125,6 +125,14 @@ def test_a_run_that_began_from_a_classifier_resumes_with_the_same_specimens_held
     resumed, _, again = followed(train(grown, settings, out, start=first, resume=True))
     assert resumed.digest == whole.digest
     assert again == held and not held & set(first.training_digests)
+
+
+def test_a_stop_while_it_is_looked_for_what_was_seen_ends_the_run_in_words(grown, first):
+    job = train(grown, SETTINGS, start=first)
+    assert next(job).text == "Reading 70 specimens, to tell which the classifier to start from has seen."
+    next(job)
+    with pytest.raises(StoppedEarlyError, match="before its first epoch ended"):
+        job.throw(Stopped())
 
 
 def test_a_run_that_began_from_a_classifier_does_not_resume_without_it(grown, first, tmp_path, monkeypatch):

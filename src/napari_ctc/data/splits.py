@@ -132,12 +132,13 @@ def _held_out(
     random = np.random.default_rng(seed)
     names, group = np.unique(group, return_inverse=True)
     sources = set(manifest.table["source"]) - {""}
+    few = _notes_on_few(classes, labels, seen, fraction)
     if len(names) == len(group):  # nothing is tied to anything
-        return _by_class(labels, seen, len(classes), fraction, random), ()
+        return _by_class(labels, seen, len(classes), fraction, random), few
     if len(names) == 1:
         one = f" ({next(iter(sources))})" if len(sources) == 1 else ""
         note = f"All specimens come from one source{one}, so none could be held out whole."
-        return _by_class(labels, seen, len(classes), fraction, random), (note,)
+        return _by_class(labels, seen, len(classes), fraction, random), (note, *few)
     counts = np.zeros((len(names), len(classes)), dtype=np.int64)  # (sources, classes)
     np.add.at(counts, (group, labels), 1)
     if seen.all():  # nothing else can be held out
@@ -147,7 +148,7 @@ def _held_out(
     outside = np.zeros(len(names), dtype=bool)
     outside[free] = _choose_groups(counts[free], cost, fraction, random)
     if not free.all() and _useless(outside @ counts, counts.sum(axis=0)):
-        return _by_class(labels, seen, len(classes), fraction, random), (TORN,)
+        return _by_class(labels, seen, len(classes), fraction, random), (TORN, *few)
     held = np.flatnonzero(outside[group])
     return held, _notes_on_groups(classes, counts, outside, free)
 
@@ -177,6 +178,23 @@ def _by_class(
         fresh = rows[~seen[rows]]
         held.append((fresh if len(fresh) else rows)[: held_of(len(rows), fraction)])
     return np.sort(np.concatenate(held)) if held else np.empty(0, dtype=np.intp)
+
+
+def _notes_on_few(
+    classes: tuple[str, ...], labels: Rows, seen: NDArray[np.bool_], fraction: float
+) -> tuple[str, ...]:
+    """Say of which classes all that is unseen is held out, and is too little even so: nothing new is learnt."""
+    few = []
+    for place, name in enumerate(classes):
+        fresh = int((~seen[labels == place]).sum())
+        if 0 < fresh < held_of(int((labels == place).sum()), fraction):
+            few.append(f"{name} ({fresh:,})")
+    if not few:
+        return ()
+    return (
+        f"The classifier to start from has seen all but a few specimens of {', '.join(few)}. These few are held "
+        f"out, so nothing is learnt from them: label more.",
+    )
 
 
 def _cost(inside: NDArray[Any], counts: NDArray[np.int64], fraction: float) -> Floats:
