@@ -266,7 +266,7 @@ def open_window(folder: Path):
     from napari_ctc.data.drawn import CHANNELS
     from napari_ctc.data.specimens import Layout
     from napari_ctc.gui.arrange import classify_specimens
-    from napari_ctc.gui.layers import set_preferences
+    from napari_ctc.gui.preferences import set_preferences
 
     set_preferences(Layout(len(CHANNELS)), CHANNELS)
     viewer = napari.Viewer()

@@ -26,8 +26,8 @@ from napari_ctc import hold_out, load_classifier, run
 from napari_ctc.data.drawn import CHANNELS, write_drawn
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.gui.arrange import classify_specimens
-from napari_ctc.gui.layers import set_preferences
 from napari_ctc.gui.place_choice import PROCESSES
+from napari_ctc.gui.preferences import set_preferences
 from napari_ctc.gui.rows import Status
 from napari_ctc.gui.session import session_of
 

@@ -11,7 +11,7 @@ from napari_ctc.data.drawn import CHANNELS
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import CTCError, ManifestError, SettingsError, SpecimenError
-from napari_ctc.gui import layers
+from napari_ctc.gui import layers, preferences
 from napari_ctc.gui.layers import KEY, PATTERNS, choose_colormaps, get_reader
 
 RNG = np.random.default_rng(7)
@@ -235,14 +235,14 @@ def test_the_reason_of_a_refusal_reaches_the_person(make_napari_viewer, tmp_path
 def test_preferences_set_channels_axis_and_names(make_napari_viewer, tmp_path):
     path = save(tmp_path / "three.npy", np.zeros((3, 9, 3), np.uint8))
     viewer = make_napari_viewer()
-    layers.set_preferences(Layout(3, "first"), ["DNA", "actin ", "phase"])
+    preferences.set_preferences(Layout(3, "first"), ["DNA", "actin ", "phase"])
     viewer.open(path, plugin="napari-ctc")
     assert [layer.name for layer in viewer.layers] == ["phase", "actin", "DNA"]
     assert viewer.layers[0].data.shape == (9, 3)
     with pytest.raises(SettingsError, match="2 channel names for 3"):
-        layers.set_preferences(Layout(3), ["DNA", "actin"])
-    layers.set_preferences(Layout(), [])
-    assert layers.preferred_names() is None and layers.preferred_layout() == Layout()
+        preferences.set_preferences(Layout(3), ["DNA", "actin"])
+    preferences.set_preferences(Layout(), [])
+    assert preferences.preferred_names() is None and preferences.preferred_layout() == Layout()
 
 
 def test_a_duplicated_layer_shares_the_stack(make_napari_viewer, folder):

@@ -9,7 +9,7 @@ pytest.importorskip("napari")
 from qtpy.QtCore import Qt
 
 from napari_ctc.data.specimens import Layout
-from napari_ctc.gui import jobs, layers, open_jobs
+from napari_ctc.gui import jobs, layers, open_jobs, preferences
 
 TIME = 60_000
 
@@ -161,7 +161,10 @@ def test_the_menu_opens_a_dialog_that_opens_files_and_keeps_the_layout(
         dialog.files.click()
     assert [layer.name for layer in viewer.layers] == ["actin", "DNA"]
     assert viewer.layers[0].data.shape == (2, 9, 8)
-    assert layers.preferred_layout() == Layout(2, "first") and layers.preferred_names() == ("DNA", "actin")
+    assert preferences.preferred_layout() == Layout(2, "first") and preferences.preferred_names() == (
+        "DNA",
+        "actin",
+    )
 
 
 def test_the_dialog_says_what_is_wrong_with_the_names_and_stays(dialog, opening, monkeypatch):

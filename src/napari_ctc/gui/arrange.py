@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from napari.settings import get_settings
 from qtpy.QtCore import Qt
 
-from napari_ctc.gui.layers import PLUGIN
+from napari_ctc.gui.preferences import PLUGIN
 
 if TYPE_CHECKING:
     from napari.viewer import Viewer

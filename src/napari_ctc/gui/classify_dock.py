@@ -32,7 +32,7 @@ from napari_ctc.gui.classify_opened import OpenResultButton
 from napari_ctc.gui.classify_skipped import SkippedFiles
 from napari_ctc.gui.classify_words import RunWords
 from napari_ctc.gui.jobs import close_with_dock, start
-from napari_ctc.gui.layers import preferred_layout
+from napari_ctc.gui.preferences import preferred_layout
 from napari_ctc.gui.session import session_of
 
 if TYPE_CHECKING:

@@ -11,8 +11,9 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QWidget
 
 from napari_ctc.gui.classify_jobs import Result
-from napari_ctc.gui.layers import preferred_names, stack_of
+from napari_ctc.gui.layers import stack_of
 from napari_ctc.gui.open_jobs import Opening
+from napari_ctc.gui.preferences import preferred_names
 
 if TYPE_CHECKING:
     import napari.viewer

@@ -19,8 +19,8 @@ from napari_ctc.data.formats import READERS, is_specimen_file
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
 from napari_ctc.data.stacks import SpecimenStack
-from napari_ctc.errors import SettingsError
 from napari_ctc.events import run
+from napari_ctc.gui.preferences import preferred_layout, preferred_names
 
 if TYPE_CHECKING:
     import numpy as np
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from napari.viewer import Viewer
     from numpy.typing import NDArray
 
-PLUGIN = "napari-ctc"
 KEY = "napari_ctc"
 """Under this key a layer's metadata tell which stack and channel it shows."""
 
@@ -156,47 +155,6 @@ def choose_colormaps(names: Sequence[str]) -> list[str]:
         coloured = sum(one != "gray" or "gray" in colours for one in chosen)
         chosen.append("gray" if _is_bright_field(name) else colours[coloured % len(colours)])
     return chosen
-
-
-# ---------------------------------------------------------------------------------------- preferences
-
-
-def _preferences() -> Any:
-    from napari.settings import get_plugin_settings
-
-    return get_plugin_settings(PLUGIN).specimens
-
-
-def preferred_layout() -> Layout:
-    """Return the layout of specimens that the person set in napari's preferences."""
-    preferences = _preferences()
-    return Layout(int(preferences.channels), str(preferences.channel_axis))  # type: ignore[arg-type]
-
-
-def preferred_names() -> tuple[str, ...] | None:
-    """Return the channel names that the person set, or None."""
-    names = tuple(name.strip() for name in str(_preferences().channel_names).split(","))
-    return names if any(names) else None
-
-
-def set_preferences(layout: Layout, names: Sequence[str]) -> None:
-    """Remember a layout and channel names in napari's preferences.
-
-    Raises
-    ------
-    SettingsError
-        If there are names, but not one for each channel.
-    """
-    names = [name.strip() for name in names if name.strip()]
-    if names and len(names) != layout.channels:
-        raise SettingsError(
-            f"There are {len(names)} channel names for {layout.channels} channels. Write one for each, "
-            f"separated by commas, or none."
-        )
-    preferences = _preferences()
-    preferences.channels = layout.channels
-    preferences.channel_axis = layout.axis
-    preferences.channel_names = ", ".join(names)
 
 
 # ------------------------------------------------------------------------------------ adding to a viewer

@@ -22,16 +22,8 @@ from qtpy.QtWidgets import QWidget
 from napari_ctc.data.stacks import SpecimenStack
 from napari_ctc.events import Event
 from napari_ctc.gui.jobs import start
-from napari_ctc.gui.layers import (
-    PLUGIN,
-    LayerData,
-    drawn_stack,
-    layers_of,
-    open_stack,
-    preferred_layout,
-    preferred_names,
-    watch,
-)
+from napari_ctc.gui.layers import LayerData, drawn_stack, layers_of, open_stack, watch
+from napari_ctc.gui.preferences import PLUGIN, preferred_layout, preferred_names
 from napari_ctc.gui.stage import arrivals
 
 if TYPE_CHECKING:

@@ -24,8 +24,8 @@ from qtpy.QtWidgets import (
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import CTCError
-from napari_ctc.gui.layers import PLUGIN, preferred_layout, preferred_names, set_preferences
 from napari_ctc.gui.open_jobs import open_drawn, open_paths
+from napari_ctc.gui.preferences import PLUGIN, preferred_layout, preferred_names, set_preferences
 from napari_ctc.settings import ChannelAxis
 
 if TYPE_CHECKING:

@@ -26,8 +26,8 @@ from napari_ctc.errors import SettingsError
 from napari_ctc.gui import train_jobs as jobs
 from napari_ctc.gui.forms import align_labels, form_of, keep_wheel_away, read_forms
 from napari_ctc.gui.jobs import RunningJob, start
-from napari_ctc.gui.layers import preferred_layout, preferred_names
 from napari_ctc.gui.places import labels_place
+from napari_ctc.gui.preferences import preferred_layout, preferred_names
 from napari_ctc.gui.train_advanced import AdvancedBox, let_follow
 from napari_ctc.gui.train_parts import FILES, ClassTable, SourceBox, wrapped
 from napari_ctc.settings import TrainSettings
