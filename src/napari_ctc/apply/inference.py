@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from napari_ctc.learn.classifier import Classifier
     from napari_ctc.settings import Decision, Device, Precision
 
-MANY, MANY_CORES = 20_000, 8  # specimens and processor cores from which several processes are faster
+MANY, MANY_CORES = 300_000, 16  # specimens and cores from which several processes pay, their start included
 TOGETHER = 0.2  # seconds in which batches become rows together: forty rows cost nearly as much as a thousand
 
 
@@ -70,9 +70,8 @@ def classify(
     classifier : Classifier
     out : path, optional
         Where to write the table: .csv or .parquet, the whole file or none. Whatever ends the job before, the same
-        call goes on where it was; a stopped job writes its rows so far, if
-        there are any, to ``NAME.stopped.csv``. Specimens that
-        are new since come last; files that have changed are classified again.
+        call goes on where it was; a stopped job writes its rows so far, if there are any, to ``NAME.stopped.csv``.
+        Specimens that are new since come last; files that have changed are classified again.
     precision : "auto", "float32" or "bfloat16"
         "auto" takes bfloat16 where it is faster on this machine and, on the specimens held out in training,
         changed no class and no probability by more than 0.005.
@@ -242,7 +241,7 @@ def _computed(manifest: Manifest, forward: Forward, settings: ChunkSettings, chu
 
 def _several(processes: int) -> str:
     return (
-        f"On so many cores, so many specimens are classified faster in {processes} processes: --on "
+        f"On so many cores, {processes} processes may classify so many specimens faster: --on "
         f"processes:{processes}, or in the window under Advanced. You can stop and go on so: what is done is kept."
     )
 

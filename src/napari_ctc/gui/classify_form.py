@@ -32,7 +32,7 @@ _PLACES = (
     "is the same, and what was begun in one place can go on in another."
 )
 _PROCESSES = (
-    "How many specimens are computed at once. One process for each processor core is most often the fastest; "
+    "How many specimens are computed at once. On a few processor cores take as many, on 16 half as many; "
     "fewer take less memory (some 400 MB each)."
 )
 
