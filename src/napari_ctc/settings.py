@@ -17,6 +17,8 @@ Device = Literal["auto", "cpu", "cuda", "mps"]
 Precision = Literal["auto", "float32", "bfloat16"]
 ChannelAxis = Literal["auto", "first", "last"]
 
+LARGEST_BATCH = 4096  # specimens in a training step
+
 
 class TrainSettings(BaseModel):
     """The settings of a training run. Frozen; a misspelt field is an error; 0 stands for "choose for me"."""
@@ -68,7 +70,7 @@ class TrainSettings(BaseModel):
         description="Stop after so many epochs in a row without a smaller loss on specimens held out, and keep "
         "the best epoch. 0 sets none: the last epoch is kept.",
     )
-    batch_size: int = Field(0, ge=0, le=4096, description="Specimens in one training step. 0 chooses.")
+    batch_size: int = Field(0, ge=0, le=LARGEST_BATCH, description="Specimens in one training step. 0 chooses.")
     learning_rate: float = Field(0.002, ge=1e-7, le=1.0, description="Largest step size of the optimiser (AdamW).")
     weight_decay: float = Field(
         0.01, ge=0.0, le=1.0, description="How strongly the optimiser (AdamW) pulls weights towards zero."

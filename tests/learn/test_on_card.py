@@ -42,7 +42,7 @@ def test_it_is_the_input_that_a_processor_makes(device, size, channels, dtype):
     expected = canvas.to_input(pool.batch(ROWS, changes).pixels, CPU, changes)
     batch, packed = parcel(pool, canvas, ROWS, changes, TRUTH)
     assert (batch.rows == ROWS).all()
-    noise = noise_table(size**2 * channels, device)
+    noise = noise_table(size, channels, device)
     pixels, truth = input_of(canvas, packed.sent(device), torch.float32, noise)
     assert pixels.stride() == expected.stride()
     torch.testing.assert_close(pixels.cpu(), expected, rtol=1e-5, atol=1e-5)
@@ -61,6 +61,6 @@ def test_specimens_that_are_read_again_each_time_and_may_be_gone_are_left_out(mo
     batch, packed = parcel(pool, canvas, ROWS, changes, TRUTH)
     assert batch.rows.tolist() == usual.rows.tolist() == [5, 7, 0, 1]
     assert batch.problems == usual.problems == ((2, "gone"), (2, "gone"))
-    pixels, truth = input_of(canvas, packed, torch.float32, noise_table(32 * 32 * 2, CPU))
+    pixels, truth = input_of(canvas, packed, torch.float32, noise_table(32, 2, CPU))
     torch.testing.assert_close(pixels, canvas.to_input(usual.pixels, CPU, usual.changes))
     assert truth.tolist() == TRUTH[batch.rows].tolist()

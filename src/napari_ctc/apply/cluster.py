@@ -21,7 +21,6 @@ from distributed import Client, KilledWorker, WorkerPlugin
 from distributed.comm.core import CommClosedError
 
 from napari_ctc import __version__
-from napari_ctc.apply.memory import reuse_memory
 from napari_ctc.apply.workers import (
     Shared,
     TaskLost,
@@ -34,6 +33,7 @@ from napari_ctc.apply.workers import (
     use_threads,
 )
 from napari_ctc.errors import PlaceError
+from napari_ctc.learn.memory import reuse_memory
 
 T = TypeVar("T")
 R = TypeVar("R")

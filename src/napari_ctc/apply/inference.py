@@ -23,7 +23,6 @@ from napari_ctc.apply.elsewhere import classified_elsewhere
 from napari_ctc.apply.executors import Place
 from napari_ctc.apply.forward import Forward, chunk_size
 from napari_ctc.apply.forward import batch_size as batch_of
-from napari_ctc.apply.memory import give_back
 from napari_ctc.apply.outputs import ROWS_AT_ONCE, Compute, Found, ToFile, ToMemory
 from napari_ctc.apply.record import Record, read_record
 from napari_ctc.apply.rows import rows_of
@@ -34,6 +33,7 @@ from napari_ctc.data.writers import WRITERS
 from napari_ctc.errors import ClassifierError, PlaceError, PredictionsError, SettingsError, Stopped
 from napari_ctc.events import Classified, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.devices import choose_device
+from napari_ctc.learn.memory import give_back
 from napari_ctc.learn.trials import choose, compared, fastest, told
 from napari_ctc.learn.ways import Way
 
@@ -151,6 +151,8 @@ def classify(
             if not elsewhere and target.type == "cpu" and out and len(manifest) >= MANY and cores() >= MANY_CORES:
                 yield Said(text=_several(cores() // 2))
             yield from output.check()
+            # Of what a long listing needed for a moment, both allocators keep pieces that a network cannot use.
+            pa.default_memory_pool().release_unused()
             give_back()
             used = device if elsewhere else target.type  # each worker chooses its own
             settings = ChunkSettings(str(manifest.root), manifest.layout, way, batch, reading, used)

@@ -2,7 +2,8 @@
 
 Geometry is exact: it works on integers before they reach the device, and changes no pixel's value. Gain and offset
 come after scaling and cost nothing there, since the scaling multiplies and adds anyway; a channel that is left out
-has a gain of zero. Noise is cut from one table of normal numbers: new ones took a third of a training step.
+has a gain of zero. Noise is cut from one table of normal numbers, since new ones took a third of a training step;
+the rows of a batch overlap there, so that the processor's cache holds all that the batch needs.
 
 Nothing is made larger or smaller: a tumour cell is told partly by its size, and a network that saw each specimen
 at several scales would learn to pass over it.
@@ -10,7 +11,7 @@ at several scales would learn to pass over it.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -20,12 +21,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_ctc.data.formats import Array
+from napari_ctc.settings import LARGEST_BATCH
 
 GAIN = 0.1  # gains from 0.9 to 1.1
 OFFSET = 0.1  # in standard deviations of the channel
 NOISE = 0.1  # standard deviation of the noise, up to so many of the channel
 SHIFT = 16  # up to 1/16 of the side
-WINDOWS = 2**20  # places in the table of noise at which a specimen's may begin
+WINDOWS = 2**16  # places in the table of noise at which a batch's may begin
+APART = 293  # places from one row's noise to the next's: what both have is that many / C pixels further left there
 
 _PIXELS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint64, 16: np.complex128}
 
@@ -42,8 +45,8 @@ class Changes:
     gain, offset, noise : (B, C) float64
         Gain dimensionless; offset, and the standard deviation of the noise, in standard deviations of the channel.
         All three are 0 for a channel that is left out: it then has the channel's mean everywhere.
-    window : (B,) integers
-        Where in the table of noise each specimen's begins.
+    window : int
+        Where in the table of noise the batch's begins.
     """
 
     turn: NDArray[np.bool_]
@@ -52,11 +55,12 @@ class Changes:
     gain: NDArray[np.float64]
     offset: NDArray[np.float64]
     noise: NDArray[np.float64]
-    window: NDArray[np.int64]
+    window: int
 
     def of(self, places: NDArray[np.int64]) -> Changes:
         """Give the changes of some specimens of the batch."""
-        return Changes(**{part.name: getattr(self, part.name)[places] for part in fields(self)})
+        each = ("turn", "flip", "shift", "gain", "offset", "noise")
+        return replace(self, **{name: getattr(self, name)[places] for name in each})
 
 
 def draw_changes(
@@ -80,7 +84,7 @@ def draw_changes(
         gain=1 + random.uniform(-GAIN, GAIN, (specimens, channels)),
         offset=random.uniform(-OFFSET, OFFSET, (specimens, channels)),
         noise=random.uniform(0, NOISE, (specimens, channels)),
-        window=random.integers(WINDOWS, size=specimens),
+        window=int(random.integers(WINDOWS)),
     )
     if channels > 1:
         failed = np.flatnonzero(random.random(specimens) < dropout)
@@ -138,22 +142,17 @@ def _shift(image: NDArray[Any], out: NDArray[Any], down: int, right: int) -> Non
 # ----------------------------------------------------------------------------------------------- noise
 
 
-Noise = list[tuple[Tensor, Tensor]]
-"""Of each specimen: a part of the table, (side, side * C), and the standard deviations of a row, (side * C,)."""
+Noise = tuple[Tensor, Tensor]
+"""Of a batch: normal numbers, (B, side, side * C), and the standard deviation of each, (B, 1, side * C)."""
 
 
 def noise_of(changes: Changes, side: int, device: torch.device) -> Noise:
-    """Give each specimen's noise, for a side of so many pixels."""
-    width = side * changes.noise.shape[1]
-    table = noise_table(side * width, device)
-    parts = (table[start : start + side * width].view(side, width) for start in changes.window.tolist())
-    return list(zip(parts, in_rows(changes.noise, side, device), strict=True))
-
-
-def add_noise(rows: Tensor, noise: Noise) -> None:
-    """Add each specimen's noise to its scaled pixels, (B, side, side * C) float32, in place."""
-    for one, (drawn, sd) in zip(rows, noise, strict=True):
-        one.addcmul_(drawn, sd)
+    """Give the noise of a batch whose specimens have a side of so many pixels."""
+    specimens, channels = changes.noise.shape
+    table = noise_table(side, channels, device)
+    # Without a copy: a specimen's first row lies where the second of the one before it does.
+    drawn = table.as_strided((specimens, side, side * channels), (APART, APART, 1), changes.window)
+    return drawn, in_rows(changes.noise, side, device)[:, None]
 
 
 def in_rows(values: NDArray[np.float64], side: int, device: torch.device) -> Tensor:
@@ -165,9 +164,11 @@ def in_rows(values: NDArray[np.float64], side: int, device: torch.device) -> Ten
 
 
 @lru_cache(maxsize=2)
-def noise_table(count: int, device: torch.device) -> Tensor:
-    """Draw the table of noise, alike for every run: which part of it a specimen gets is drawn for each."""
-    return torch.randn(WINDOWS + count, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(device)
+def noise_table(side: int, channels: int, device: torch.device) -> Tensor:
+    """Draw the table of noise, alike for every run: where in it a batch begins is drawn for each."""
+    rows = LARGEST_BATCH + side
+    count = WINDOWS + APART * rows + side * channels
+    return torch.randn(count, generator=torch.Generator().manual_seed(0), dtype=torch.float32).to(device)
 
 
 def forget_noise() -> None:

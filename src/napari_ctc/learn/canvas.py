@@ -16,7 +16,7 @@ from torch import Tensor
 
 from napari_ctc.data.formats import Array
 from napari_ctc.data.room import Room
-from napari_ctc.learn.augment import Changes, Noise, add_noise, in_rows, noise_of
+from napari_ctc.learn.augment import Changes, Noise, in_rows, noise_of
 
 Floats = NDArray[np.float64]
 
@@ -100,7 +100,7 @@ class Canvas:
             pixels, size=(self.size, self.size), mode="bilinear", antialias=True, align_corners=False
         )
         if noise is not None:
-            add_noise(pixels.permute(0, 2, 3, 1).view(len(batch), self.size, -1), noise)
+            pixels.permute(0, 2, 3, 1).view(len(batch), self.size, -1).addcmul_(*noise)
         return pixels.to(dtype)  # (B, C, size, size)
 
     def numbers(self, batch: Array, changes: Changes | None = None) -> tuple[Array, Floats, Floats]:
@@ -151,14 +151,13 @@ def _scaled(
     wide = torch.empty((count, *rows.shape[1:]), device=raw.device) if dtype != torch.float32 else None
     # Cut up in one go: each call hands Python's lock over, for which others wait while a folder is classified.
     cuts = tuple(range(count, specimens, count))
-    pieces = (torch.tensor_split(one, cuts) for one in (rows, pixels, shifts, factors))
-    starts = range(0, specimens, count)
-    for start, raws, out, shifted, times in zip(starts, *pieces, strict=True):
+    pieces = (torch.tensor_split(one, cuts) for one in (rows, pixels, shifts, factors, *(noise or ())))
+    for raws, out, shifted, times, *added in zip(*pieces, strict=True):
         floats = out if wide is None else wide[: len(out)]
         floats.copy_(raws)
         torch.addcmul(shifted, floats, times, out=floats)
-        if noise is not None:
-            add_noise(floats, noise[start : start + count])
+        if added:
+            floats.addcmul_(*added)
         if wide is not None:
             out.copy_(floats)
     return pixels.view(raw.shape)

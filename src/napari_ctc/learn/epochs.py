@@ -18,6 +18,7 @@ from napari_ctc.learn.batches import Batch, ahead
 from napari_ctc.learn.checkpoints import Keeper
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.finishing import finished, with_agreement
+from napari_ctc.learn.memory import reused_memory
 from napari_ctc.learn.on_card import Parcel
 from napari_ctc.learn.rehearsal import rehearse
 from napari_ctc.learn.runs import Run
@@ -41,7 +42,7 @@ def fit(run: Run, keeper: Keeper, start: Classifier | None) -> Job[tuple[Classif
     StoppedEarlyError
         If the run is stopped before its first epoch ended.
     """
-    with run.threads:
+    with run.threads, reused_memory():
         try:
             if not run.ended:
                 yield from run.choose_way()

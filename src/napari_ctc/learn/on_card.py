@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from napari_ctc.data.formats import Array
-from napari_ctc.learn.augment import Changes
+from napari_ctc.learn.augment import APART, Changes
 from napari_ctc.learn.batches import Batch, Pool
 from napari_ctc.learn.canvas import Canvas
 
@@ -32,7 +32,7 @@ class Parcel(NamedTuple):
         What to multiply with and what to add, for scaling, gain and offset; and the noise's standard deviation.
     places : (7, B) int64
         Whether to turn, to flip rows, to flip columns; shifts of rows and columns, pixels; where in the table of
-        noise; the class.
+        noise its first row's begins; the class.
     """
 
     pixels: Tensor
@@ -78,7 +78,8 @@ def parcel(
     if gathered is None or pixels is not batch.pixels:
         gathered = _pinned(np.ascontiguousarray(pixels))
     numbers = np.stack([factor, shift, changes.noise])
-    places = [changes.turn, *changes.flip.T, *changes.shift.T, changes.window, truth[batch.rows]]
+    windows = changes.window + APART * np.arange(len(batch.rows))
+    places = [changes.turn, *changes.flip.T, *changes.shift.T, windows, truth[batch.rows]]
     return batch, Parcel(gathered, _pinned(numbers.astype(np.float32)), _pinned(np.stack(places).astype(np.int64)))
 
 
@@ -111,8 +112,8 @@ def input_of(canvas: Canvas, given: Parcel, dtype: torch.dtype, noise: Tensor) -
         )
         rows = images.permute(0, 2, 3, 1).flatten(2)
         sd = numbers[2, :, None].repeat(1, 1, canvas.size)
-    drawn = noise.unfold(0, rows[0].numel(), 1)[places[5]]
-    rows = torch.addcmul(rows, drawn.view(rows.shape), sd)
+    starts = places[5, :, None] + APART * torch.arange(canvas.size, device=pixels.device)  # (B, size)
+    rows = torch.addcmul(rows, noise.unfold(0, rows.shape[2], 1)[starts], sd)
     return rows.to(dtype).view(count, canvas.size, canvas.size, channels).permute(0, 3, 1, 2), places[6]
 
 

@@ -234,7 +234,7 @@ class Run:
         if len(given) == len(Parcel._fields):
             canvas = self.data.kept
             if self._noise is None:  # kept by this run, since the graph of a step reads it where it lies
-                self._noise = noise_table(canvas.size**2 * len(self.channels), self.device)
+                self._noise = noise_table(canvas.size, len(self.channels), self.device)
             pixels, truth = input_of(canvas, Parcel(*given), self.way.dtype, self._noise)
         else:
             pixels, truth = given
