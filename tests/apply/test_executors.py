@@ -2,9 +2,11 @@
 
 import os
 import signal
+import subprocess
 import sys
 import time
 from contextlib import closing
+from pathlib import Path
 
 import errands
 import pytest
@@ -142,6 +144,29 @@ def test_closing_gives_up_within_a_second():
     start = time.perf_counter()
     running.close()
     assert time.perf_counter() - start < 1
+
+
+SCRIPT = """
+import sys
+sys.path.insert(0, {folder!r})
+import errands
+from napari_ctc.apply.executors import Place, execute
+from napari_ctc.apply.workers import Shared
+from napari_ctc.errors import PlaceError
+
+try:
+    print(list(execute(Place("processes", 2), errands.square, range(3), Shared(bytes(2**21), errands.as_text))))
+except PlaceError as problem:
+    print(problem)
+"""
+
+
+def test_a_script_that_processes_cannot_import_is_told_so_however_much_they_share(tmp_path):
+    script = tmp_path / "unguarded.py"
+    script.write_text(SCRIPT.format(folder=str(Path(__file__).parent)))
+    ended = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, timeout=100, check=True)
+    assert "ended as soon as it started" in ended.stdout
+    assert "if __name__ == '__main__':" in ended.stdout
 
 
 @pytest.mark.parametrize(

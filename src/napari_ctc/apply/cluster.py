@@ -33,7 +33,6 @@ from napari_ctc.apply.workers import (
     use_threads,
 )
 from napari_ctc.errors import PlaceError
-from napari_ctc.learn.memory import reuse_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -264,10 +263,8 @@ class _Holds(WorkerPlugin):
         """Come to a worker, and divide its cores among its threads, unless it was told how many each may use."""
         if not os.environ.get("OMP_NUM_THREADS"):  # `dask worker` says 1 by itself, save with --no-nanny
             use_threads(max(1, cores() // worker.state.nthreads))
-        reuse_memory()
         hold(self.shared)
 
     def teardown(self, worker: Any) -> None:
         """Leave it."""
         let_go(self.shared.digest)
-        reuse_memory(False)

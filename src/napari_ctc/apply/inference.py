@@ -33,7 +33,7 @@ from napari_ctc.data.writers import WRITERS
 from napari_ctc.errors import ClassifierError, PlaceError, PredictionsError, SettingsError, Stopped
 from napari_ctc.events import Classified, Event, Job, Said, Saved, Skipped
 from napari_ctc.learn.devices import choose_device
-from napari_ctc.learn.memory import give_back
+from napari_ctc.learn.memory import give_back, reused_memory
 from napari_ctc.learn.trials import choose, compared, fastest, told
 from napari_ctc.learn.ways import Way
 
@@ -236,7 +236,7 @@ def _computed(manifest: Manifest, forward: Forward, settings: ChunkSettings, chu
         for keys in [paths.iloc[chunk.start : chunk.stop].tolist()]
         for span in batches(chunk, settings.batch)
     )
-    with closing(classified(forward, settings, todo)) as found:
+    with reused_memory(), closing(classified(forward, settings, todo)) as found:
         for one in found:
             yield Event() if one is None else one
 

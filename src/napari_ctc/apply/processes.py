@@ -117,8 +117,10 @@ class _Process:
 
     def __init__(self, shared: Shared, threads: int) -> None:
         self._pipe, theirs = _spawn.Pipe()
+        # What is shared goes through the pipe: if one ends before it has taken large arguments, Python waits on.
+        self._shared = shared
         self._process = _spawn.Process(
-            target=_serve, args=(theirs, shared, threads), name="napari-ctc process", daemon=True
+            target=_serve, args=(theirs, threads), name="napari-ctc process", daemon=True
         )
         with _without_interrupts():
             self._process.start()
@@ -129,6 +131,7 @@ class _Process:
         """Wait until it has started; False if it ended instead."""
         if not self._begun:
             with suppress(EOFError, OSError):
+                self._pipe.send(self._shared)
                 self._begun = self._pipe.recv() == _READY
         return self._begun
 
@@ -167,12 +170,13 @@ def _without_interrupts() -> Iterator[None]:
 _READY = "ready"
 
 
-def _serve(pipe: Connection[Any, Any], shared: Shared, threads: int) -> None:
+def _serve(pipe: Connection[Any, Any], threads: int) -> None:
     """Answer until the pipe ends, as it does when the process at its other end is gone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl+C is for the job, which then ends this process
     use_threads(threads)
-    hold(shared)
     with suppress(EOFError, BrokenPipeError):
+        shared = pipe.recv()
+        hold(shared)
         pipe.send(_READY)
         while True:
             function, task = pipe.recv()

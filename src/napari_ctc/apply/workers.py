@@ -17,6 +17,7 @@ from threading import Lock
 from typing import Any, TypeVar
 
 from napari_ctc.errors import PlaceError
+from napari_ctc.learn.memory import reuse_memory
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,8 +62,9 @@ _lock = Lock()  # a worker of a cluster may compute in several threads
 
 
 def hold(shared: Shared) -> None:
-    """Keep for the tasks of a job what they share."""
+    """Keep for the tasks of a job what they share, and the memory that they free."""
     with _lock:
+        reuse_memory()
         if shared.digest in _held:
             _held[shared.digest].jobs += 1
         else:
@@ -77,6 +79,8 @@ def let_go(digest: str) -> None:
             held.jobs -= 1
             if held.jobs <= 0:
                 del _held[digest]
+        if not _held:
+            reuse_memory(False)
 
 
 def perform(function: Callable[[Any, T], R], digest: str, task: T) -> R:
