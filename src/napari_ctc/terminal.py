@@ -105,7 +105,7 @@ class Show:
                 )
         elif isinstance(event, EpochDone):
             recalls = ", ".join(
-                f"{name} {int(event.scores.confusion[k, k])} of {int(event.scores.counts[k])}"
+                f"{name}: {int(event.scores.confusion[k, k])} of {int(event.scores.counts[k])}"
                 for k, name in enumerate(event.scores.classes)
             )
             mark = "" if event.kept else " (an earlier epoch was better)"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -276,6 +277,17 @@ def test_what_cannot_work_is_refused_before_anything_is_trained(tmp_path):
             run(wrong, events.append)
         assert caught.type in (PredictionsError, SettingsError) or "person" in sentence
         assert not any(isinstance(event, EpochDone) for event in events)
+
+
+def test_what_is_said_of_the_specimens_is_said_once(tmp_path):
+    manifest = write_specimens(tmp_path)
+    more = manifest.with_column("label", [*manifest.table["label"][:-2], "c", "c"])
+    marked = more.with_column("split", [""] * (len(more) - 2) + ["test"] * 2)
+    events = []
+    run(cross_validate(replace(marked, notes=("Something is odd.",)), QUICK, folds=2), events.append)
+    said = [event.text for event in events if isinstance(event, Said)]
+    assert said.count("Something is odd.") == 1
+    assert said.count("Not learnt, since all of its specimens are marked test: c.") == 1
 
 
 def test_figures_are_told_although_their_table_cannot_be_written(tmp_path, monkeypatch):

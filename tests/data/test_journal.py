@@ -626,3 +626,16 @@ def test_a_plain_table_is_written_as_one_that_is_looked_at_row_by_row(tmp_path, 
         expected = LabelTable.of(path, odd).with_labels(changes, {}).decode().replace(f"{end}{end}", end, 1)
         assert LabelTable.of(path, plain).with_labels(changes, {}).decode() == expected
         assert LabelTable.of(path, plain).with_labels({}, {}) == plain
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+@pytest.mark.parametrize("content", [b"", b"path,label\na.npy,debris\n"])
+def test_labels_of_files_with_odd_names_are_read_again(tmp_path, content):
+    path = tmp_path / "labels.csv"
+    labels = {name: Label("debris") for name in (" first.npy", "slide_1\\cell.npy", "b.npy")}
+    before = LabelTable.of(path, content) if content else LabelTable()
+    after = LabelTable.of(path, before.with_labels(labels, {}))
+    assert set(after.labels) == set(labels) | set(before.labels)
+    again = LabelTable.of(path, after.with_labels({" first.npy": Label("tumour cell")}, {}))
+    assert again.labels[" first.npy"].name == "tumour cell"
+    assert len(again.labels) == len(after.labels)

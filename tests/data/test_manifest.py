@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -154,6 +156,25 @@ def test_subfolders_name_the_label_or_the_source(tmp_path):
     assert by_source.classes == ()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_a_class_of_a_subfolder_is_named_as_a_table_would_name_it(tmp_path):
+    for name in (" tumour cell /1.npy", "debris/2.npy", "debris /3.npy"):
+        save(tmp_path / "in" / name)
+    by_label = Manifest.open(tmp_path / "in", subfolders="label")
+    assert by_label.classes == ("debris", "tumour cell")
+    by_label.write(tmp_path / "labels.csv")
+    assert Manifest.read(tmp_path / "labels.csv").classes == by_label.classes
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+def test_a_name_with_a_line_end_of_its_own_is_left_out_and_told(tmp_path):
+    for name in ("slide\r/1.npy", "2.npy"):
+        save(tmp_path / name)
+    manifest = Manifest.open(tmp_path)
+    assert manifest.keys == ["2.npy"]
+    assert "Rename them" in manifest.notes[0]
+
+
 @pytest.mark.parametrize("name", ["labels.csv", "manifest.csv"])
 def test_a_table_in_the_folder_labels_its_specimens(tmp_path, name):
     save(tmp_path / "s1/a.npy")
@@ -230,6 +251,24 @@ def test_what_is_written_reads_back_the_same(tmp_path, headerless):
     assert rows(again) == rows(manifest)
     if not headerless:
         assert again.table.equals(manifest.table)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such names")
+@pytest.mark.parametrize("place", ["labels.csv", "../labels.csv", "../other/labels.csv"])
+def test_names_that_a_cell_would_not_keep_still_find_their_specimens(tmp_path, place):
+    folder = tmp_path / "set"
+    for name in (" first.npy", "slide_1\\cell.npy", "A:1.npy", "plain.npy", "b/ second.npy"):
+        save(folder / name)
+    manifest = Manifest.open(folder)
+    assert len(manifest) == 5
+    (tmp_path / "other").mkdir()
+    numbers = [str(row) for row in range(5)]
+    manifest.with_column("label", numbers).write(folder / place)
+    again = Manifest.read(folder / place)
+    assert list(again.table["label"]) == numbers
+    assert all(again.locate(row)[0].samefile(manifest.locate(row)[0]) for row in range(5))
+    if place == "labels.csv":
+        assert list(Manifest.open(folder).table["label"]) == numbers
 
 
 def test_a_table_written_elsewhere_still_finds_its_specimens(tmp_path):

@@ -17,7 +17,7 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.packing import pack
 from napari_ctc.data.specimens import Layout, content_digest
 from napari_ctc.errors import CTCError, SpecimenError, Stopped
-from napari_ctc.events import Event, Saved, Skipped, run
+from napari_ctc.events import Event, Said, Saved, Skipped, run
 
 
 @pytest.fixture(autouse=True)
@@ -84,7 +84,15 @@ def test_one_that_differs_or_cannot_be_read_is_left_out_with_a_reason(tmp_path):
     assert_equal(packed, manifest, [row for row in range(22) if row not in (0, 3, 4)])
     reasons = {event.path: event.reason for event in events if isinstance(event, Skipped)}
     assert set(reasons) == {"000.npy", "003.npy", "004.npy"}
-    assert "7 x 5 x 4 uint16" in reasons["003.npy"]
+    assert "003.npy is 7 x 5 x 4 uint16" in reasons["003.npy"]
+
+
+def test_what_was_said_of_the_input_is_said_while_it_is_packed(tmp_path):
+    write_folder(tmp_path / "in")
+    (tmp_path / "in" / "003.npy").unlink()
+    events: list[Event] = []
+    run(pack(Manifest.open(tmp_path / "in"), tmp_path / "all.npy"), events.append)
+    assert "not in the folder" in " ".join(event.text for event in events if isinstance(event, Said))
 
 
 @pytest.mark.parametrize("events", [1, 2, 5])

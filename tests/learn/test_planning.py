@@ -107,6 +107,23 @@ def test_few_specimens_of_a_class_are_mentioned(tmp_path):
     ]
 
 
+def test_classes_that_differ_in_capitals_alone_are_mentioned(tmp_path):
+    (note,) = check_settings(table(tmp_path, CTC=20, ctc=20, debris=20))
+    assert "'CTC' and 'ctc' differ in capitals alone" in note
+
+
+def test_a_class_that_is_marked_test_altogether_is_mentioned(tmp_path):
+    manifest = table(tmp_path, a=20, b=20, c=20).with_column("split", ["test"] * 20 + [""] * 40)
+    assert check_settings(manifest) == ["Not learnt, since all of its specimens are marked test: a."]
+
+
+def test_training_says_what_was_said_of_the_specimens(tmp_path):
+    manifest = replace(table(tmp_path, a=20, b=20), notes=("Something is odd.",))
+    job = train(manifest, TrainSettings(device="cpu"))
+    assert next(job).text == "Something is odd."
+    job.close()
+
+
 def test_the_plan_tells_counts_and_weights_without_reading(tmp_path):
     event = plan(
         table(tmp_path, debris=50, tumour=10),

@@ -153,6 +153,14 @@ def test_proportions_are_read_as_they_are_written():
     assert read_proportions("uniform", NAMES, [54, 45, 1]) == pytest.approx((1 / 3,) * 3)
 
 
+def test_a_class_may_have_commas_and_equals_signs_in_its_name():
+    names = ("CTC", "CTC, EpCAM+, a=b", "debris")
+    shown = (0.25, 0.5, 0.25)
+    assert read_proportions(describe_proportions(shown, names), names, [1, 1, 1]) == shown
+    with pytest.raises(SettingsError, match="is no proportion"):
+        read_proportions("CTC=0.5, CTC", names, [1, 1, 1])
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [

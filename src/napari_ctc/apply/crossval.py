@@ -24,7 +24,7 @@ from napari_ctc.data.folds import folds as deal_folds
 from napari_ctc.data.folds import hold_out_kin, without_copies
 from napari_ctc.data.hunted import rate_note
 from napari_ctc.data.manifest import Manifest
-from napari_ctc.data.splits import Rows
+from napari_ctc.data.splits import Rows, note_on_test
 from napari_ctc.data.writers import WRITERS
 from napari_ctc.errors import (
     CTCError,
@@ -112,7 +112,8 @@ def cross_validate(
     whole = Whole()
     try:
         plan = yield from _planned(used, settings, folds, whole)
-        yield from (whole.shown(Said(text=note, warning=True)) for note in (*manifest.notes, *plan.notes))
+        notes = filter(None, (*manifest.notes, note_on_test(manifest), *plan.notes))
+        yield from (whole.shown(Said(text=note, warning=True)) for note in notes)
     except Stopped:
         raise StoppedEarlyError(TOO_EARLY) from None
     ended, stopped = Ended(), True
@@ -181,7 +182,8 @@ def _planned(used: Manifest, settings: TrainSettings, n: int, whole: Whole) -> J
         if len(training.classes) < 2:
             raise SettingsError(
                 f"When fold {number} of {len(dealt.held)} is held out, fewer than two classes are left to learn. "
-                f"Label specimens of each class on more sources, or try another number of folds or seed."
+                f"Label more specimens of each class, on several sources if they have any, or try another number "
+                f"of folds or seed."
             )
         pixels = known[trained]
         inner = yield from whole.within(

@@ -73,7 +73,7 @@ def classify(
     if show.saved is None:
         print("It was stopped before the first specimen; nothing was written.")
         return STOPPED
-    counts = ", ".join(f"{count:,} {name}" for name, count in predictions.counts.items())
+    counts = ", ".join(f"{name}: {count:,}" for name, count in predictions.counts.items())
     print(f"Saved {show.saved}: {len(predictions):,} specimens ({counts}).")
     if predictions.failed:
         print(f"{predictions.failed:,} could not be read; the column 'error' says why.")

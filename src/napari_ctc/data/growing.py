@@ -72,6 +72,7 @@ class GrowingStack:
         self.bytes = out.with_name(f".{out.stem}.packing.npy.part")
         self.log = out.with_name(f".{out.stem}.packing.log")
         self.parts: list[Part] = []
+        self._inputs = inputs
         self._shape: tuple[int, ...] = ()  # of one specimen
         self._dtype = np.dtype(np.uint8)
         self._of = hashlib.sha256("\n".join([str(inputs.layout), *inputs.keys]).encode()).hexdigest()
@@ -173,7 +174,8 @@ class GrowingStack:
             if not self._shape:
                 self._begin(answer)
             if answer.shape != self._shape or answer.dtype != self._dtype:
-                reasons.append((row, _unlike(answer, self._shape, self._dtype)))
+                name = str(self._inputs.table["path"].iat[row]).rpartition("/")[2]
+                reasons.append((row, _unlike(name, answer, self._shape, self._dtype)))
                 continue
             kept.append(answer)
             rows.append(row)
@@ -199,20 +201,20 @@ class GrowingStack:
         self._lines.flush()
         os.fsync(self._lines.fileno())
 
-    def finish(self, inputs: Manifest) -> None:
+    def finish(self) -> None:
         """Write the count into the header and the manifest beside, and give the stack its name."""
         rows = [row for part in self.parts for row in part.rows]
         with self.bytes.open("r+b") as file:
             file.write(self._header(len(rows)))
             file.flush()
             os.fsync(file.fileno())
-        used = inputs.table.iloc[rows]
+        used = self._inputs.table.iloc[rows]
         table = pd.DataFrame({"path": [f"{self.out.name}#{place}" for place in range(len(rows))]})
         table["label"] = used["label"].to_numpy()
         for name in ("source", "split", "by"):
             if (used[name] != "").any():
                 table[name] = used[name].to_numpy()
-        table["origin"] = rebase(used["path"], inputs.root, self.out.parent)
+        table["origin"] = rebase(used["path"], self._inputs.root, self.out.parent)
         table["pixels"] = [digest for part in self.parts for digest in part.pixels]
         self.bytes.replace(self.out)
         write_whole(self.out.with_suffix(".csv"), table.to_csv(index=False, lineterminator="\n").encode())
@@ -231,9 +233,9 @@ class GrowingStack:
         self.log.unlink(missing_ok=True)
 
 
-def _unlike(specimen: Array, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> str:
+def _unlike(name: str, specimen: Array, shape: tuple[int, ...], dtype: np.dtype[np.generic]) -> str:
     here, there = (" x ".join(map(str, one)) for one in (specimen.shape, shape))
     return (
-        f"It is {here} {specimen.dtype}, and the first was {there} {dtype}: a stack holds specimens of one size "
-        f"and type. Pack those of another size apart."
+        f"{name} is {here} {specimen.dtype}, and the first was {there} {dtype}: a stack holds specimens of one "
+        f"size and type. Pack those of another size apart."
     )

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from napari_ctc.data.manifest import classes_of
-from napari_ctc.data.tables import DELIMITERS, checked_key, delimiter_of, table_of, text_of
+from napari_ctc.data.tables import DELIMITERS, checked_key, delimiter_of, table_of, text_of, written_key
 
 _MARK = b"\xef\xbb\xbf"  # the byte order mark that Excel wants at the start of a CSV in UTF-8
 
@@ -112,7 +112,7 @@ class LabelTable:
         if added and not _line_end(lines[-1]):
             lines[-1] += end
         for key, label in added:
-            row = {"path": key, "label": label.name, "source": sources.get(key, ""), "by": label.by}
+            row = {"path": written_key(key), "label": label.name, "source": sources.get(key, ""), "by": label.by}
             lines.append(delimiter.join(_cell(row.get(name, "")) for name in names) + end)
         mark = _MARK if self.content.startswith(_MARK) else b""
         return mark + "".join(lines).encode()
@@ -225,5 +225,5 @@ def _line_end(text: str) -> str:
 
 def _table_of(labels: Mapping[str, Label]) -> bytes:
     """Write a table where there was none: its labelled specimens."""
-    rows = [("path", "label"), *((key, label.name) for key, label in labels.items() if label.name)]
+    rows = [("path", "label"), *((written_key(key), label.name) for key, label in labels.items() if label.name)]
     return "".join(f"{_cell(key)},{_cell(name)}\n" for key, name in rows).encode()

@@ -21,7 +21,7 @@ from napari_ctc.data.files import write_whole
 from napari_ctc.data.formats import READERS, Array, is_specimen_file
 from napari_ctc.data.listing import keys_of_files, list_folder
 from napari_ctc.data.specimens import Layout, keys_of, read_specimen, split_key
-from napari_ctc.data.tables import COLUMNS, frame_of, read_content, table_of, text_of
+from napari_ctc.data.tables import COLUMNS, frame_of, read_content, table_of, text_of, written_key
 from napari_ctc.errors import ManifestError, SpecimenError
 
 LABEL_FILES = ("labels.csv", "manifest.csv")
@@ -124,8 +124,8 @@ class Manifest:
             raise ManifestError(f"{folder} and the folders below it hold no specimen file ({kinds}).")
         keys, owners, notes = keys_of_files(files, folder, layout)
         if nameless := len(every) - len(files):
-            notes = (*notes, f"{nameless:,} files are left out: their names are not text. Rename them.")
-        group = [name.partition("/")[0] if "/" in name else "" for name in owners]
+            notes = (*notes, f"{nameless:,} files are left out: no table can hold their names. Rename them.")
+        group = [name.partition("/")[0].strip() if "/" in name else "" for name in owners]  # as in a table's cells
         manifest = cls(_table(keys, **{subfolders: group}), folder, layout, notes)
         for name in LABEL_FILES:
             if (folder / name).is_file():
@@ -239,7 +239,7 @@ class Manifest:
         columns = ["path", "label"]
         if not headerless:
             columns += [name for name in COLUMNS[2:] if (self.table[name] != "").any()]
-        table = self.table[columns].assign(path=rebase(self.keys, self.root, path.parent))
+        table = self.table[columns].assign(path=list(map(written_key, rebase(self.keys, self.root, path.parent))))
         text = io.StringIO()
         table.to_csv(text, index=False, header=not headerless, lineterminator="\n")
         write_whole(path, text.getvalue().encode())
@@ -269,7 +269,7 @@ def rebase(keys: Iterable[str], old: Path, new: Path) -> list[str]:
 
 def _is_whole(key: str) -> bool:
     """Tell whether a key is a whole path. Asked of millions, and a Path takes its time."""
-    return key[:1] in ("/", "\\") or key[1:2] == ":"
+    return key[:1] in ("/", "\\") or key[1:3] in (":/", ":\\")  # a file may be called "A:1.npy"
 
 
 # ----------------------------------------------------------------------------------------- assembling
@@ -282,7 +282,9 @@ def _table(keys: Sequence[str], **columns: Sequence[str]) -> pd.DataFrame:
 
 
 def _is_text(name: str) -> bool:
-    """Tell whether a name can be written into a table: on Linux a file's name may be any bytes."""
+    """Tell whether a table can hold a name: on Linux it may be any bytes, and a table has one kind of line end."""
+    if "\r" in name:
+        return False
     try:
         name.encode()
     except UnicodeEncodeError:

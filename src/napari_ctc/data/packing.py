@@ -21,7 +21,7 @@ from napari_ctc.data.growing import GrowingStack
 from napari_ctc.data.locks import Lock
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import CTCError, LockedError, SpecimenError, Stopped
-from napari_ctc.events import Event, Job, Saved, Skipped
+from napari_ctc.events import Event, Job, Said, Saved, Skipped
 
 AT_ONCE = 256  # specimens in a part
 READERS_AT_ONCE = 4
@@ -63,7 +63,7 @@ def pack(inputs: Manifest, out: str | Path) -> Job[Packed]:
 
     Yields
     ------
-    Event, Skipped, Saved
+    Said, Event, Skipped, Saved
 
     Raises
     ------
@@ -86,6 +86,8 @@ def pack(inputs: Manifest, out: str | Path) -> Job[Packed]:
 
 
 def _packed(inputs: Manifest, out: Path) -> Job[Packed]:
+    for note in inputs.notes:
+        yield Said(text=note, warning=True)
     stack = GrowingStack(out, inputs)
     done = yield from stack.resume(len(inputs))
     stopped = False
@@ -101,7 +103,7 @@ def _packed(inputs: Manifest, out: Path) -> Job[Packed]:
         stack.discard()
         raise SpecimenError("No specimen could be read, so there is nothing to pack. Look at the reasons given.")
     if not stopped:
-        stack.finish(inputs)
+        stack.finish()
         with suppress(Stopped):  # too late: all is done
             yield Saved(path=out, done=len(inputs), total=len(inputs))
     return Packed(out, out.with_suffix(".csv"), count, seen - count, stopped)

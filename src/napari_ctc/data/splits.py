@@ -98,6 +98,13 @@ def marks_validation(manifest: Manifest) -> bool:
     return bool(((table["label"] != "") & (table["split"] == "validation")).any())
 
 
+def note_on_test(manifest: Manifest) -> str:
+    """Name the classes whose labelled specimens are all marked test, so that nobody learns them; empty if none."""
+    kept = manifest.rows(np.flatnonzero((manifest.table["split"] != "test").to_numpy())).classes
+    names = [name for name in manifest.classes if name not in kept]
+    return f"Not learnt, since all of its specimens are marked test: {', '.join(names)}." if names else ""
+
+
 def hold_out(manifest: Manifest, fraction: float = 0.2, seed: int = 0) -> Manifest:
     """Mark a share of the labelled specimens as `test` and the others as `train`.
 

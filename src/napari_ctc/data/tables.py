@@ -171,6 +171,12 @@ def checked_columns(
     return values, notes
 
 
+def written_key(key: str) -> str:
+    """Write a key so that `checked_key` reads it again: where a cell would not keep it, it begins with "./"."""
+    changed = key != key.strip() or ("\\" in key and "/" not in key)  # such names come out of archives of Windows
+    return f"./{key}" if changed else key
+
+
 def checked_key(text: str, where: str) -> str:
     """Check the cell that names a specimen, and give its key with forward slashes."""
     if not text:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from napari_ctc.data.hunted import rate_note
 from napari_ctc.data.manifest import Manifest, rebase
 from napari_ctc.data.specimens import Layout
-from napari_ctc.data.splits import split
+from napari_ctc.data.splits import note_on_test, split
 from napari_ctc.errors import SettingsError
 from napari_ctc.learn.devices import check_device
 from napari_ctc.score.calibration import read_proportions
@@ -102,8 +102,8 @@ def deal_out(
         tuple((labelled.counts(classes) - used.counts(classes)).tolist()),
         notes,
     )
-    hunted = rate_note(manifest)
-    checked = replace(deal, notes=(*notes, *_checked_deal(deal, settings), *([hunted] if hunted else [])))
+    others = filter(None, (note_on_test(manifest), rate_note(manifest)))
+    checked = replace(deal, notes=(*notes, *_checked_deal(deal, settings), *_alike(classes), *others))
     read_proportions(settings.proportions, classes, deal.counts(deal.training_truth))  # refused now, not later
     return checked
 
@@ -167,8 +167,8 @@ def _check_apart(training: Manifest, held: Manifest) -> None:
 def _check_labels(used: Manifest, settings: TrainSettings) -> None:
     if not len(used):
         raise SettingsError(
-            "No specimen to train on has a label. Label some of each class first (specimens marked test do not "
-            "count)."
+            "No specimen to train on has a label. Label some of each class first: in a table, labels stand in the "
+            "column 'label', and specimens marked test do not count."
         )
     _check_authors(used, settings)
     classes = used.classes
@@ -214,6 +214,19 @@ def _checked_deal(deal: Deal, settings: TrainSettings) -> list[str]:
         f"'{name}' has only {here + there} labelled specimens: what is said of it will be uncertain."
         for name, here, there in zip(deal.classes, training, validation, strict=True)
         if here + there < FEW
+    ]
+
+
+def _alike(classes: tuple[str, ...]) -> list[str]:
+    """Tell of names that differ in capitals alone: mostly a slip, and at times meant."""
+    names: dict[str, list[str]] = {}
+    for name in classes:
+        names.setdefault(name.casefold(), []).append(f"'{name}'")
+    return [
+        f"The classes {' and '.join(same)} differ in capitals alone, and are learnt apart. If they are one class, "
+        f"give it one name."
+        for same in names.values()
+        if len(same) > 1
     ]
 
 

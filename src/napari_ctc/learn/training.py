@@ -106,6 +106,8 @@ def train(
         check_fit(start, deal.classes, layout.channels)
     names = _checked_names(channel_names or (start.channels if start else None), layout.channels)
     try:
+        for note in (*manifest.notes, *(validation.notes if validation else ())):
+            yield Said(text=note, warning=True)
         if not resume and keeper.path is not None and keeper.path.exists():
             yield Said(text=UNFINISHED.format(keeper.path.name), warning=True)
         if start is not None and start.training_digests and validation is None and not marks_validation(manifest):

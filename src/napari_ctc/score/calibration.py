@@ -143,7 +143,7 @@ def read_proportions(text: str, classes: Sequence[str], training: ArrayLike) -> 
         return tuple(float(share) for share in counts / counts.sum())
     if word == "uniform":
         return (1 / len(classes),) * len(classes)
-    given = _given(text)
+    given = _given(text, classes)
     if set(given) != set(classes):
         missing = ", ".join(name for name in classes if name not in given)
         foreign = ", ".join(name for name in given if name not in classes)
@@ -163,9 +163,13 @@ def describe_proportions(shown: Sequence[float], classes: Sequence[str]) -> str:
     return ", ".join(f"{name}={share:.4g}" for name, share in zip(classes, shown, strict=True))
 
 
-def _given(text: str) -> dict[str, float]:
+def _given(text: str, classes: Sequence[str]) -> dict[str, float]:
     given: dict[str, float] = {}
-    for part in text.split(","):
+    pieces = text.split(",")
+    while pieces:
+        part = pieces.pop(0)
+        while pieces and any(name.startswith(f"{part.lstrip()},") for name in classes):
+            part += f",{pieces.pop(0)}"  # a comma of the class's name
         name, _, number = part.rpartition("=")
         try:
             share = float(number)
