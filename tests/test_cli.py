@@ -115,6 +115,17 @@ def test_a_classifiers_labels_are_refused_for_training(way, capsys):
     assert not (way / "no.safetensors").exists()
 
 
+def test_a_pack_of_class_folders_can_keep_the_classes(tmp_path, capsys):
+    for name in ("a/1.npy", "b/2.npy"):
+        (tmp_path / "in" / name).parent.mkdir(parents=True)
+        np.save(tmp_path / "in" / name, np.zeros((4, 5, 3), np.uint8))
+    for subfolders in ("label", "source"):
+        out = tmp_path / f"{subfolders}.npy"
+        flags = ["--channels", "3", "--subfolders", subfolders]
+        assert _main(["pack", str(tmp_path / "in"), "--out", str(out), *flags]) == GOOD
+        assert list(Manifest.read(out.with_suffix(".csv")).table[subfolders]) == ["a", "b"]
+
+
 def test_a_broken_file_becomes_a_row_and_the_rest_goes_on(way, tmp_path, capsys):
     (tmp_path / "a.npy").write_bytes(b"")
     np.save(tmp_path / "b.npy", np.zeros((32, 32, 4), np.uint8))

@@ -265,10 +265,13 @@ def test_copies_of_several_names_are_told(tmp_path):
 def test_what_cannot_work_is_refused_before_anything_is_trained(tmp_path):
     manifest = write_specimens(tmp_path)
     two = manifest.with_column("source", [f"slide of {name}" for name in manifest.table["label"]])
+    three = write_specimens(tmp_path, classes=("a", "b", "c"))
+    three = three.with_column("source", [f"slide of {name}" for name in three.table["label"]])
     for wrong, sentence in (
         (cross_validate(manifest, QUICK, tmp_path / "out.xlsx"), r"\.csv or \.parquet"),
         (cross_validate(manifest, QUICK, folds=1), "at least 2 folds"),
         (cross_validate(two, QUICK), "fewer than two classes are left"),
+        (cross_validate(three, QUICK), "no others can be, to follow its training by.* on more sources"),
         (cross_validate(manifest.with_column("label", ["a"] * 24), QUICK), "at least two classes"),
         (cross_validate(manifest.with_column("by", ["classifier"] * 24), QUICK), "label from a person"),
     ):

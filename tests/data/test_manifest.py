@@ -1,4 +1,5 @@
 import sys
+import unicodedata
 
 import numpy as np
 import pytest
@@ -173,6 +174,11 @@ def test_a_name_with_a_line_end_of_its_own_is_left_out_and_told(tmp_path):
     manifest = Manifest.open(tmp_path)
     assert manifest.keys == ["2.npy"]
     assert "Rename them" in manifest.notes[0]
+
+
+def test_a_class_of_a_subfolder_has_its_accents_as_typed(tmp_path):
+    save(tmp_path / unicodedata.normalize("NFD", "Zellkl\u00fcmpchen") / "1.npy")
+    assert Manifest.open(tmp_path, subfolders="label").classes == ("Zellkl\u00fcmpchen",)
 
 
 @pytest.mark.parametrize("name", ["labels.csv", "manifest.csv"])

@@ -189,6 +189,11 @@ def _planned(used: Manifest, settings: TrainSettings, n: int, whole: Whole) -> J
         inner = yield from whole.within(
             meanwhile(partial(hold_out_kin, training, settings.validation_fraction, settings.seed, pixels))
         )
+        if not len(inner.validation):
+            raise SettingsError(
+                f"When fold {number} of {len(dealt.held)} is held out, no others can be, to follow its training "
+                f"by. {' '.join(inner.notes)} Label specimens of each class on more sources."
+            )
         check_settings(training.rows(inner.train), settings, training.rows(inner.validation))  # of all folds
         planned.append(Fold(*(readable[rows] for rows in (trained[inner.train], trained[inner.validation], held))))
     # What cannot be read joins the first fold, for a row with the reason.

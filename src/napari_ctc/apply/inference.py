@@ -26,6 +26,7 @@ from napari_ctc.apply.forward import batch_size as batch_of
 from napari_ctc.apply.outputs import ROWS_AT_ONCE, Compute, Found, ToFile, ToMemory
 from napari_ctc.apply.record import Record, read_record
 from napari_ctc.apply.rows import rows_of
+from napari_ctc.apply.scales import unlike_scale
 from napari_ctc.apply.workers import cores
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions, empty
@@ -146,7 +147,8 @@ def classify(
             manifest = output.manifest
             where = place.words if elsewhere else f"on {target.type}"
             yield Said(text=f"Classifying {len(manifest):,} specimens {where} {why}.")
-            for note in manifest.notes:
+            canvas = classifier.canvas
+            for note in filter(None, (*manifest.notes, unlike_scale(manifest, canvas.mean, canvas.sd))):
                 yield Said(text=note, warning=True)
             if not elsewhere and target.type == "cpu" and out and len(manifest) >= MANY and cores() >= MANY_CORES:
                 yield Said(text=_several(cores() // 2))

@@ -90,6 +90,7 @@ def pack(
     out: Path,
     channels: Annotated[int, Parameter(validator=validators.Number(gte=1, lte=64))] = 4,
     channel_axis: ChannelAxis = "auto",
+    subfolders: Literal["label", "source"] = "source",
 ) -> int:
     """Put many specimens of one size into one file, which is listed, copied and read much faster.
 
@@ -105,12 +106,15 @@ def pack(
         Number of channels of each specimen.
     channel_axis
         Where the channels stand in the files: 'first', 'last', or 'auto' to find out.
+    subfolders
+        What the subfolders of a folder without a table name: the 'label' or the 'source' of what they hold.
     """
     from napari_ctc.data.manifest import Manifest
     from napari_ctc.data.packing import pack as pack_job
     from napari_ctc.data.specimens import Layout
 
-    specimens = Manifest.open(inputs[0] if len(inputs) == 1 else inputs, Layout(channels, channel_axis))
+    layout = Layout(channels, channel_axis)
+    specimens = Manifest.open(inputs[0] if len(inputs) == 1 else inputs, layout, subfolders)
     packed = drive(pack_job(specimens, out))
     if packed.stopped:
         print(f"Stopped with {packed.specimens:,} specimens packed. The same command goes on from there.")

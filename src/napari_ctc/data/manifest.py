@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import os
+import unicodedata
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -125,7 +126,7 @@ class Manifest:
         keys, owners, notes = keys_of_files(files, folder, layout)
         if nameless := len(every) - len(files):
             notes = (*notes, f"{nameless:,} files are left out: no table can hold their names. Rename them.")
-        group = [name.partition("/")[0].strip() if "/" in name else "" for name in owners]  # as in a table's cells
+        group = [_group(name.partition("/")[0]) if "/" in name else "" for name in owners]
         manifest = cls(_table(keys, **{subfolders: group}), folder, layout, notes)
         for name in LABEL_FILES:
             if (folder / name).is_file():
@@ -279,6 +280,11 @@ def _table(keys: Sequence[str], **columns: Sequence[str]) -> pd.DataFrame:
     blank = [""] * len(keys)
     data = {name: columns.get(name, blank) for name in COLUMNS} | {"path": list(keys)}
     return pd.DataFrame(data, columns=list(COLUMNS), dtype="str")
+
+
+def _group(folder: str) -> str:
+    """Give the label or source that a folder's name is, as a person would type it into a table."""
+    return unicodedata.normalize("NFC", folder.strip())  # a Mac writes accents as characters of their own
 
 
 def _is_text(name: str) -> bool:
