@@ -38,6 +38,7 @@ from napari_ctc.learn.card import Scaling
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.devices import choose_device
 from napari_ctc.learn.folding import fold_norms
+from napari_ctc.learn.memory import reused_memory
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.trials import fastest
 from napari_ctc.settings import TrainSettings
@@ -60,7 +61,7 @@ def main() -> None:
     arguments = parser.parse_args()
     every = {}
     for size in arguments.sizes:
-        with tempfile.TemporaryDirectory() as place:
+        with tempfile.TemporaryDirectory() as place, reused_memory():  # for the bare network, too
             figures = every[size] = measure(Path(place), size, arguments)
         print(
             f"{size} px, {figures['way']}, batches of {figures['batch']}: {figures['files_per_second']:,.0f} from "

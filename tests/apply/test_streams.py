@@ -6,7 +6,7 @@ import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from threading import Barrier, Event, Lock, Thread
+from threading import Barrier, Event, Lock, Thread, get_ident
 
 import numpy as np
 import pandas as pd
@@ -44,13 +44,15 @@ def test_more_cores_than_batches_are_shared_among_them(four_cores):
 
 
 def most_at_once(read, batches=12):
-    """How many read at once, of four cores, and how many computed."""
+    """How many read at once, of four cores, how many computed, and how many threads did."""
     pool, lock, now, most = streams.Streams(torch.device("cpu")), Lock(), Counter(), Counter()
+    threads = set()
 
     def counted(what, work):
         with lock:
             now[what] += 1
             most[what] = max(most[what], now[what])
+            threads.add(get_ident())
         work()
         with lock:
             now[what] -= 1
@@ -60,6 +62,7 @@ def most_at_once(read, batches=12):
     ]:
         one.result(timeout=30)
     pool.close()
+    most["threads"] = len(threads)
     return most
 
 
@@ -90,8 +93,11 @@ def test_files_in_memory_are_read_by_few_threads_and_distant_ones_by_all(four_co
     most = most_at_once(busy)
     assert most["read"] <= 2
     assert most["computed"] <= 4
+    assert most["threads"] <= 4
     monkeypatch.setattr(streams, "SLOW", 3.0)
-    assert most_at_once(lambda: time.sleep(0.05), batches=40)["read"] > 2
+    most = most_at_once(lambda: time.sleep(0.05), batches=40)
+    assert most["read"] > 2
+    assert most["threads"] == 4 + streams.AHEAD
 
 
 def test_what_waits_for_its_turn_is_given_up_when_the_streams_close(four_cores):
@@ -103,7 +109,7 @@ def test_what_waits_for_its_turn_is_given_up_when_the_streams_close(four_cores):
         computed.append(found)
 
     asked = [pool.submit(lambda _, place=place: place, compute) for place in range(20)]
-    begun.wait(10)  # four compute, others have read and wait for them
+    begun.wait(10)  # four compute, the others wait for a thread
     closing = Thread(target=pool.close)
     closing.start()
     while not pool._closing:

@@ -31,5 +31,11 @@ def test_freed_memory_is_kept_within_and_given_back_afterwards():
         assert taken > 150 * 2**20
         several.clear()
         gc.collect()
+        with reused_memory():
+            pass
+        assert held() - before < 0.3 * taken  # given back once, and kept again from now on
+        several = [torch.ones(5 * 2**20) for _ in range(10)]
+        several.clear()
+        gc.collect()
         assert held() - before > 0.7 * taken
     assert held() - before < 0.3 * taken

@@ -4,8 +4,9 @@ Within one batch, all cores wait for the slowest after every layer, and any that
 the others up. Batches side by side wait for nothing of each other.
 
 Reading and hashing files that the system holds in memory keeps a core busy, and hands Python's lock over several
-times a file: half as many threads as compute do it at a time, and on a single core none beside the one that
-computes. Where reading mostly waits for a slow or distant disk, all may. Beside a graphics card it always goes on.
+times a file: only as many threads as compute are at work, and half of them read at a time. More would take turns,
+and find what they work on out of the processor's cache. Where reading mostly waits for a slow or distant disk, all
+may, and some more threads are let in. Beside a graphics card some always read.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from threading import Barrier, Semaphore, local
+from threading import Barrier, Event, Semaphore, local
 from time import perf_counter, thread_time
 from typing import TypeVar
 
@@ -26,7 +27,7 @@ S = TypeVar("S")
 
 PREFIX = "napari-ctc compute"
 MOST = 8  # batches at once, each of which takes some 100 MB; more cores are shared among so many
-AHEAD = 2  # threads beyond those that compute, which read meanwhile
+AHEAD = 2  # threads beyond those that compute, which read from a slow disk or beside a card meanwhile
 SLOW = 3.0  # times the time that it keeps a core busy must reading take, to be called waiting
 
 
@@ -60,6 +61,7 @@ class Streams:
         else:
             self._reading = Semaphore(self.count // 2) if self.count > 1 else self._computing
         self._slow = False  # whether reading mostly waits
+        self._more = Event()  # for those that only read ahead: there is work
         self._closing = False
         self._own = local()
         before = torch.get_num_threads()
@@ -74,6 +76,9 @@ class Streams:
         self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix=PREFIX, initializer=begin)
         wait([self._pool.submit(int) for _ in range(self.threads)])  # each begins one: none is idle yet
         torch.set_num_threads(before)
+        if device.type == "cpu":
+            for _ in range(AHEAD):
+                self._pool.submit(self._more.wait)
 
     def submit(self, read: Callable[[Room], R], compute: Callable[[R, Room], S]) -> Future[S]:
         """Read and then compute, in one of the threads.
@@ -92,6 +97,8 @@ class Streams:
             wall, busy = perf_counter(), thread_time()
             found = read(first)
             self._slow = perf_counter() - wall > SLOW * (thread_time() - busy)
+        if self._slow:
+            self._more.set()
         with self._computing:
             self._go_on()
             return compute(found, second)
@@ -103,4 +110,5 @@ class Streams:
     def close(self) -> None:
         """Wait for what is computed now, forget the rest, and end the threads."""
         self._closing = True
+        self._more.set()
         self._pool.shutdown(wait=True, cancel_futures=True)

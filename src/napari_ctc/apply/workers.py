@@ -79,7 +79,6 @@ def let_go(digest: str) -> None:
             held.jobs -= 1
             if held.jobs <= 0:
                 del _held[digest]
-        if not _held:
             reuse_memory(False)
 
 

@@ -7,6 +7,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from threading import Lock
 
 _TRIM, _MAP = -1, -3  # what glibc calls M_TRIM_THRESHOLD and M_MMAP_THRESHOLD
 _TRIM_OF_DASK = "65536"
@@ -17,6 +18,9 @@ _KEPT = (
 _USUAL = (2**26, 2**25)  # what glibc comes to by itself once something large was freed
 _OF_DASK = (2**16, 2**17)
 
+_asked: list[None] = []  # for each who needs it now
+_lock = Lock()
+
 
 def reuse_memory(reuse: bool = True) -> None:
     """Keep memory that was freed, or give it back to the system as before.
@@ -24,13 +28,18 @@ def reuse_memory(reuse: bool = True) -> None:
     A batch needs much memory for a moment. Left to itself, glibc gives it back as often as not, and fetches it
     anew for the next. Dask starts its workers with a setting by which it always does: a network then takes up to
     twice as long. Whoever chose another value than Dask's keeps it.
+
+    It is kept until everyone who asked for it has said that they no longer need it.
     """
+    with _lock:
+        _asked.append(None) if reuse else _asked.pop()
+        kept = bool(_asked)
     told = os.environ.get("MALLOC_TRIM_THRESHOLD_")
     if sys.platform == "linux" and told in (None, _TRIM_OF_DASK):
         usual = _USUAL if told is None else _OF_DASK
         with suppress(OSError, AttributeError):  # another C library has no such setting
             change = ctypes.CDLL(None).mallopt
-            for what, value in zip((_TRIM, _MAP), _KEPT if reuse else usual, strict=True):
+            for what, value in zip((_TRIM, _MAP), _KEPT if kept else usual, strict=True):
                 change(what, value)
 
 
