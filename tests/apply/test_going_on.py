@@ -186,6 +186,8 @@ def test_a_damaged_listing_is_named(folder, tiny_classifier, tmp_path):
     listing.write_bytes(listing.read_bytes()[:50])
     with pytest.raises(PredictionsError, match=r"listing\.parquet is damaged.*remove the folder"):
         run(classified(folder, tiny_classifier, out))
+    assert len(run(classified(folder, tiny_classifier, out, replace=True))) > 0
+    run(classified(folder, tiny_classifier, out))  # and what was begun anew goes on
 
 
 def test_a_job_that_had_nothing_done_leaves_alone_what_another_begins_at_its_end(

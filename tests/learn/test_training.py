@@ -233,8 +233,11 @@ def test_mixed_dtypes_and_sizes_train_together(tmp_path, quick):
     np.save(tmp_path / "0_000.npy", draw_spot(0, 0, side=40, dtype=">u2"))
     np.save(tmp_path / "0_001.npy", np.asfortranarray(draw_spot(0, 1, side=20, dtype="float16")))
     np.save(tmp_path / "0_002.npy", draw_spot(0, 2, dtype="int64").transpose(2, 0, 1))
-    classifier = run(train(manifest, quick))
+    said = []
+    classifier = run(train(manifest, quick), lambda event: isinstance(event, Said) and said.append(event.text))
     assert sum(classifier.counts["training"].values()) + sum(classifier.counts["validation"].values()) == 34
+    (types,) = [text for text in said if "number types" in text]
+    assert "1 of uint16" in types and "1 of float16" in types and "1 of int64" in types
 
 
 def test_a_time_budget_ends_the_run_with_a_classifier(spots, quick):

@@ -236,6 +236,8 @@ def _listed(path: Path) -> pd.DataFrame | None:
 
 def _begun(out: Path, anew: bool) -> Record | None:
     try:
+        if anew:
+            _listed(folder_of(out) / _LISTING)  # what is damaged is given up, too
         return read_record(out)
     except PredictionsError:
         if anew:

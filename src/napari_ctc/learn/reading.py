@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +105,10 @@ def read_data(
     native, size = (canvas.native, canvas.size) if canvas else choose_sizes(sides, settings)
     yield Said(text=_size_sentence(native, size))
     yield Said(text=f"Reading {int(good.sum()):,} specimens.")
-    dtype = np.result_type(*{one.dtype for one in contents if one})
+    types = Counter(one.dtype for one in contents if one)
+    if len(types) > 1:
+        yield Said(text=_types_sentence(types), warning=True)
+    dtype = np.result_type(*types)
     readers: list[Callable[[], Array]] = [
         *(partial(deal.training.specimen, row) for row in range(len(deal.training))),
         *(partial(deal.validation.specimen, row) for row in range(len(deal.validation))),
@@ -245,6 +250,14 @@ def _require(deal: Deal, truth: Rows, is_training: NDArray[np.bool_], good: NDAr
         raise TrainingError(
             "None of the validation specimens can be read. Look at the reasons given for the skipped files."
         )
+
+
+def _types_sentence(types: Counter[np.dtype[Any]]) -> str:
+    found = ", ".join(f"{count:,} of {one}" for one, count in types.most_common())
+    return (
+        f"The specimens are of several number types: {found}. All values are scaled alike, so see that one number "
+        f"means the same brightness in each; if not, save them alike."
+    )
 
 
 def _size_sentence(native: int, size: int) -> str:
