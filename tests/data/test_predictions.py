@@ -154,6 +154,14 @@ def test_a_class_name_cannot_lead_out_of_the_folder(predictions, tmp_path):
     assert len(list((tmp_path / "a" / "b").rglob("*.npy"))) == 3
 
 
+def test_each_class_has_a_folder_that_every_file_system_can_hold(predictions, tmp_path):
+    names = ["con", "Con_", "x" * 79 + " y"]  # Windows keeps the first for itself, and drops a space at the end
+    table = predictions.table.iloc[[0, 2, 3]].assign(predicted=names)
+    assert run(export_class_folders(Predictions(table, predictions.root, CLASSES), tmp_path / "sorted")) == 3
+    folders = [path.name for path in (tmp_path / "sorted").iterdir()]
+    assert sorted(folders) == ["Con_", "con__", "x" * 79]
+
+
 def test_a_specimen_that_is_gone_is_skipped_and_the_rest_copied(predictions, tmp_path):
     (predictions.root / "one.npy").unlink()
     events = []

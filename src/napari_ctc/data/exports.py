@@ -22,6 +22,8 @@ from napari_ctc.events import Event, Job, Skipped
 
 Which = Literal["person", "both"]
 
+_DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)", re.IGNORECASE)  # names that Windows keeps for itself
+
 
 def export_labels(
     predictions: Predictions, out: str | Path, which: Which = "person", headerless: bool = False
@@ -139,10 +141,12 @@ def export_class_folders(
 
 
 def _folder_names(classes: list[str]) -> dict[str, str]:
-    """Name a folder for each class: characters that a file system dislikes, or that climb, become "_"."""
+    """Name a folder for each class, as every file system takes it: what one dislikes, or climbs, becomes "_"."""
     names: dict[str, str] = {}
     for name in classes:
-        plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name).strip(" .")[:80] or "class"
+        plain = re.sub(r'[<>:"/\\|?*\x00-\x1f]', "_", name)[:80].strip(" .") or "class"
+        if _DEVICE.fullmatch(plain):
+            plain += "_"
         while plain.casefold() in (taken.casefold() for taken in names.values()):
             plain += "_"
         names[name] = plain
