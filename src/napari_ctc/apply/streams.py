@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor, wait
 from contextlib import nullcontext
-from threading import Barrier, Event, Semaphore, local
+from threading import Barrier, Semaphore, local
 from time import perf_counter, thread_time
 from typing import TypeVar
 
@@ -53,7 +53,7 @@ class Streams:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self.count, cores = streams(device)
+        self.count, self._cores = streams(device)
         self.threads = self.count + AHEAD
         self._computing = Semaphore(self.count)
         if device.type != "cpu":
@@ -61,24 +61,25 @@ class Streams:
         else:
             self._reading = Semaphore(self.count // 2) if self.count > 1 else self._computing
         self._slow = False  # whether reading mostly waits
-        self._more = Event()  # for those that only read ahead: there is work
         self._closing = False
         self._own = local()
+        self._at_work = self.count if device.type == "cpu" else self.threads
+        self._pools = [self._begun(self._at_work)]
+
+    def _begun(self, threads: int) -> ThreadPoolExecutor:
         before = torch.get_num_threads()
-        together = Barrier(self.threads)
+        together = Barrier(threads)
 
         def begin() -> None:
-            torch.set_num_threads(cores)
+            torch.set_num_threads(self._cores)
             torch.get_num_threads()  # whoever asks for the first time takes what was said last, by any thread
             self._own.rooms = Room(), Room()
             together.wait()
 
-        self._pool = ThreadPoolExecutor(self.threads, thread_name_prefix=PREFIX, initializer=begin)
-        wait([self._pool.submit(int) for _ in range(self.threads)])  # each begins one: none is idle yet
+        pool = ThreadPoolExecutor(threads, thread_name_prefix=PREFIX, initializer=begin)
+        wait([pool.submit(int) for _ in range(threads)])  # each begins one: none is idle yet
         torch.set_num_threads(before)
-        if device.type == "cpu":
-            for _ in range(AHEAD):
-                self._pool.submit(self._more.wait)
+        return pool
 
     def submit(self, read: Callable[[Room], R], compute: Callable[[R, Room], S]) -> Future[S]:
         """Read and then compute, in one of the threads.
@@ -88,7 +89,11 @@ class Streams:
         read, compute : callables
             Each with a room for its large array, which is used again for the next batch of this thread.
         """
-        return self._pool.submit(self._through, read, compute)
+        if self._slow and self._at_work < self.threads:
+            self._at_work = self.threads
+            self._pools.append(self._begun(self._at_work))
+            self._pools[0].shutdown(wait=False)  # it does what it was given
+        return self._pools[-1].submit(self._through, read, compute)
 
     def _through(self, read: Callable[[Room], R], compute: Callable[[R, Room], S]) -> S:
         first, second = self._own.rooms
@@ -97,8 +102,6 @@ class Streams:
             wall, busy = perf_counter(), thread_time()
             found = read(first)
             self._slow = perf_counter() - wall > SLOW * (thread_time() - busy)
-        if self._slow:
-            self._more.set()
         with self._computing:
             self._go_on()
             return compute(found, second)
@@ -110,5 +113,5 @@ class Streams:
     def close(self) -> None:
         """Wait for what is computed now, forget the rest, and end the threads."""
         self._closing = True
-        self._more.set()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        for pool in self._pools:
+            pool.shutdown(wait=True, cancel_futures=True)
