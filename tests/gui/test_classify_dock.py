@@ -353,3 +353,14 @@ def test_worth_looking_at_are_rare_classes_first_then_uncertain_ones_and_unreada
     table = table.reindex(columns=columns(classes))
     order = worth_looking_at(Predictions(table, ".", classes))
     assert "".join(table["path"].iloc[order]) == "ebcfad"
+
+
+def test_the_end_still_says_what_was_warned_of(dock, own_folder, tiny_classifier, tmp_path, qtbot):
+    for path in own_folder.rglob("*.npy"):
+        np.save(path, np.load(path).astype(np.uint16) * 257)
+    dock.session.use(tiny_classifier)
+    dock.form.input.setText(str(own_folder))
+    dock.form.output.setText(str(tmp_path / "out.csv"))
+    press(qtbot, dock, "classifyButton")
+    finished(qtbot, dock)
+    assert dock.state.text().startswith("Done: 60 specimens") and "on the same scale" in dock.state.text()

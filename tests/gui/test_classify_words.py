@@ -50,21 +50,21 @@ def test_a_notice_is_said_until_rows_come(clock):
     assert words.hear(rows(6, 10)) == "6 of 10"
 
 
-def test_an_end_that_nobody_asked_for_says_why(clock):
+def test_the_end_says_what_was_warned_of_and_so_why_it_came(clock):
     words = RunWords()
     words.hear(Said(text="A note.", warning=True))
     words.hear(Said(text=GONE, warning=True))
     clock[0] += 4
-    assert words.ended(result(7, stopped=True), asked=False) == (
-        f"Stopped: 7 specimens in 0:04. Not written to a file. {GONE}"
+    assert words.ended(result(7, stopped=True)) == (
+        f"Stopped: 7 specimens in 0:04. Not written to a file. A note. {GONE}"
     )
     words.hear(Saved(path=Path("table.stopped.csv")))
-    assert words.ended(result(7, stopped=True), asked=True) == (
-        "Stopped: 7 specimens in 0:04. Written to table.stopped.csv. Classify goes on from there."
+    assert words.ended(result(7, stopped=True)) == (
+        f"Stopped: 7 specimens in 0:04. Written to table.stopped.csv. A note. {GONE} Classify goes on from there."
     )
-    assert words.ended(result(1), asked=False) == "Done: 1 specimen in 0:04. Written to table.stopped.csv."
+    assert RunWords().ended(result(1)) == "Done: 1 specimen in 0:00. Not written to a file."
 
 
 def test_a_stop_before_the_first_specimen_is_said_to_be_one(clock):
-    assert RunWords().ended(None, asked=True) == "Stopped before the first specimen."
-    assert RunWords().ended(result(0, stopped=True), asked=True) == "Stopped before the first specimen."
+    assert RunWords().ended(None) == "Stopped before the first specimen."
+    assert RunWords().ended(result(0, stopped=True)) == "Stopped before the first specimen."

@@ -633,3 +633,15 @@ def test_a_caption_grows_by_a_few_letters_that_the_canvas_has_not_drawn_yet():
     assert beginning("debris  0.93", set()) == ""
     assert beginning("debris  0.93", set("debris ")) == "debris  "
     assert beginning("debris  0.93", set("debris  0.93")) == "debris  0.93"
+
+
+def test_specimens_on_another_scale_than_the_classifier_are_told_of(
+    viewer, dock, own_folder, tiny_classifier, qtbot
+):
+    for path in own_folder.rglob("*.npy"):
+        np.save(path, np.load(path).astype(np.uint16) * 257)
+    open_folder(viewer, own_folder)
+    dock.session.use(tiny_classifier)
+    told = "What the classifier says of these specimens"
+    qtbot.waitUntil(lambda: dock.message.text().startswith(told), timeout=TIME)
+    assert "Save them on the same scale" in dock.message.toolTip()

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("napari")
@@ -171,6 +172,19 @@ def test_specimens_that_cannot_be_read_are_left_out_and_told(make_napari_viewer,
     assert driver.message.startswith("Finished")
     assert "could not be read: 1." in driver.message
     assert "is empty (0 bytes)" in driver.message
+
+
+def test_the_end_of_a_run_still_says_what_was_warned_of(make_napari_viewer, qtbot, drawn, tmp_path):
+    folder = tmp_path / "mixed"
+    shutil.copytree(drawn, folder)
+    one = folder / Manifest.open(folder / "manifest.csv").keys[0]
+    np.save(one, np.load(one).astype(np.uint16))
+    driver = TrainDriver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
+    driver.part("train_on").set_path(folder / "manifest.csv")
+    driver.click("train")
+    driver.until_idle()
+    assert driver.message.startswith("Finished")
+    assert "several number types: 39 of uint8, 1 of uint16" in driver.message
 
 
 def test_stop_keeps_what_was_learnt(driver):

@@ -46,9 +46,9 @@ def unlike_scale(manifest: Manifest, mean: Sequence[float], sd: Sequence[float])
     times = float(np.median(here / there))
     said = f"{times:,.0f} times" if times > 1 else f"1/{1 / times:,.0f} of"
     return (
-        f"The values of these specimens are about {said} those that the classifier was trained on (in channel 1 "
-        f"about {_short(here[0])}, and there {_short(there[0])}), so what it says of them means little. Save them "
-        f"on the same scale, or train on some of them."
+        f"What the classifier says of these specimens means little: their values are about {said} those that it "
+        f"was trained on (in channel 1 about {_short(here[0])}, and there {_short(there[0])}). Save them on the "
+        f"same scale, or train on some of them."
     )
 
 

@@ -15,7 +15,7 @@ from qtpy.QtWidgets import QWidget
 
 from napari_ctc.data.files import size_and_time
 from napari_ctc.data.specimens import split_key
-from napari_ctc.events import Classified, Event
+from napari_ctc.events import Classified, Event, Said
 from napari_ctc.gui.jobs import start
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 
@@ -55,7 +55,7 @@ class Background(QWidget):
     """
 
     progressed = Signal(int, int)  # specimens done and to do; 0, 0 when there is nothing to do
-    failed = Signal(str)  # why nothing is classified until something changes
+    said = Signal(str)  # why nothing is classified until something changes, or what to know of what was
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
@@ -65,6 +65,7 @@ class Background(QWidget):
         self._classifying = self._looking = None
         self._ids = self._looked_at = np.zeros(0, np.int64)
         self._progress_made, self._problem = True, ""
+        self._warnings: dict[str, None] = {}  # of what is open now, in order and each once
         self._left = False
         self._gather = self._timer(_GATHER_MS, self._begin)
         self._look_again = self._timer(_LOOK_MS, self._look_at_all)
@@ -92,6 +93,7 @@ class Background(QWidget):
     def _ask(self, _changed: object = None) -> None:
         """Begin anew with what is open now: the newest request wins."""
         self._progress_made, self._problem = True, ""
+        self._warnings.clear()
         if self._classifying is not None:
             self._classifying.stop()
         self._gather.start()
@@ -103,8 +105,8 @@ class Background(QWidget):
         todo = self._todo()
         if classifier is None or not len(todo) or not self._progress_made:
             self.progressed.emit(0, 0)
-            if self._problem:
-                self.failed.emit(self._problem)
+            if told := " ".join([*self._warnings, self._problem]).strip():
+                self.said.emit(told)
             return
         self._problem = ""
         self._ids = session.rows.ids[todo]
@@ -134,6 +136,8 @@ class Background(QWidget):
         if isinstance(event, Classified):
             self._progress_made = True
             self._session.accept(self._ids[list(event.indices)], event.rows)
+        elif isinstance(event, Said) and event.warning:
+            self._warnings[event.text] = None
         if event.total:
             self.progressed.emit(event.done, event.total)
 

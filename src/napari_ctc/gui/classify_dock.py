@@ -24,7 +24,7 @@ from qtpy.QtWidgets import (
 )
 
 from napari_ctc.data.predictions import Predictions
-from napari_ctc.events import Classified, Event, Said, Saved, Skipped
+from napari_ctc.events import Classified, Event, Saved, Skipped
 from napari_ctc.gui.classify_counts import CountsTable
 from napari_ctc.gui.classify_form import ClassifyForm
 from napari_ctc.gui.classify_jobs import classify_path
@@ -178,8 +178,6 @@ class ClassifyDock(QWidget):
         words = self._words.hear(event)
         if words and not self._stopping:
             self.state.setText(words)
-        if isinstance(event, Said) and event.warning:
-            self.state.setToolTip("\n".join(self._words.warnings))
 
     def _take(self, predictions: Predictions | None) -> None:
         self.predictions = predictions
@@ -194,7 +192,7 @@ class ClassifyDock(QWidget):
         if self.progress.maximum() == 0:
             self.progress.setRange(0, 1)
         if not self._problem:
-            self.state.setText(self._words.ended(self.predictions, self._stopping))
+            self.state.setText(self._words.ended(self.predictions))
         self._show_ready()
 
     # -------------------------------------------------------------------------------------- what is possible

@@ -57,8 +57,8 @@ class RunWords:
         passed = monotonic() - first
         return f", {_clock(passed * (total - done) / (done - had))} left" if done > had and passed > _LEAST else ""
 
-    def ended(self, predictions: Predictions | None, asked: bool) -> str:
-        """Say how a run without an error ended; `asked` tells whether a person stopped it."""
+    def ended(self, predictions: Predictions | None) -> str:
+        """Say how a run without an error ended, and what it warned of."""
         if predictions is None or (predictions.stopped and not len(predictions)):
             return "Stopped before the first specimen."
         stopped = predictions.stopped
@@ -66,8 +66,7 @@ class RunWords:
         took = _clock(monotonic() - self._began)
         said = [f"{'Stopped' if stopped else 'Done'}: {count:,} specimen{'s' * (count != 1)} in {took}."]
         said.append(f"Written to {self._written.name}." if self._written else "Not written to a file.")
-        if stopped and not asked:
-            said += self.warnings[-1:]  # why it stopped
+        said += self.warnings
         if stopped and self._written:
             said.append("Classify goes on from there.")
         return " ".join(said)

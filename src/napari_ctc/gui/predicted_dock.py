@@ -58,7 +58,7 @@ class PredictedDock(PredictedParts):
         self.background = Background(self.session, self)
         self.queue.measuring.held = self._classifying
         self.background.progressed.connect(self._show_progress)
-        self.background.failed.connect(self._say)
+        self.background.said.connect(self._say)
         self.session.specimens_changed.connect(self._specimens_changed)
         self.session.speaker_changed.connect(self._speaker_changed)
         self.session.concealed_changed.connect(self._concealed_changed)

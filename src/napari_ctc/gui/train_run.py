@@ -210,7 +210,7 @@ class TrainRun(QWidget):
             told += " 'Resume' goes on with it."
         if self._skipped:
             told += f" Left out, since they could not be read: {len(self._skipped):,}. {self._skipped[0]}"
-        self.message.say(told)
+        self.message.say(" ".join([told, *classifier.metrics["warnings"]]))
 
     def show_error(self, error: Exception) -> None:
         """Say what went wrong, and that the classifier in use stays."""

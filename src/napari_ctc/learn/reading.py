@@ -106,8 +106,9 @@ def read_data(
     yield Said(text=_size_sentence(native, size))
     yield Said(text=f"Reading {int(good.sum()):,} specimens.")
     types = Counter(one.dtype for one in contents if one)
-    if len(types) > 1:
-        yield Said(text=_types_sentence(types), warning=True)
+    mixed = _types_sentence(types) if len(types) > 1 else ""
+    if mixed:
+        yield Said(text=mixed, warning=True)
     dtype = np.result_type(*types)
     readers: list[Callable[[], Array]] = [
         *(partial(deal.training.specimen, row) for row in range(len(deal.training))),
@@ -150,7 +151,7 @@ def read_data(
         digests=tuple(trained),
         held_digests=tuple(digests[place] for place in held.tolist()),
         constant=constant,
-        warnings=(told,) if told else (),
+        warnings=tuple(filter(None, (mixed, told))),
     )
 
 
