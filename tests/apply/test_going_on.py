@@ -170,6 +170,18 @@ def test_another_classifier_or_other_settings_are_refused(folder, tiny_classifie
     assert len(run(classify(folder, other, out, replace=True, **how))) == 40
 
 
+def test_a_file_that_no_classification_began_is_not_written_over(folder, tiny_classifier, tmp_path):
+    out = tmp_path / "labels.csv"
+    out.write_text("path,label\na/00.npy,debris\n")
+    with pytest.raises(PredictionsError, match=r"labels\.csv exists already, and is not written over.*--replace"):
+        run(classified(folder, tiny_classifier, out))
+    assert out.read_text() == "path,label\na/00.npy,debris\n"
+    assert {entry.name for entry in tmp_path.iterdir()} == {"in", "labels.csv"}
+    run(classified(folder, tiny_classifier, out, replace=True))
+    assert len(Predictions.read(out)) == 40
+    run(classified(folder, tiny_classifier, out))  # what was begun here is gone on with
+
+
 def test_a_folder_in_the_way_of_the_table_is_named_before_anything_is_computed(folder, tiny_classifier, tmp_path):
     (tmp_path / "out.csv").mkdir()
     rows = []

@@ -147,6 +147,8 @@ def test_the_same_pixels_with_different_labels_are_counted_and_two_are_named(spo
     classifier, said = warnings_of(train(spots, quick))
     assert said[0].startswith("2 specimens have the same pixels")
     assert "0_002.npy" in said[0] and "1_003.npy" in said[0]
+    kept = classifier.metrics["warnings"]
+    assert kept[0].startswith("2 specimens have the same pixels as one of another label. One of each is wrong")
     assert "0_002" not in str(classifier.metrics)  # no file's name in a classifier
 
 

@@ -85,8 +85,8 @@ def classify(
         The class proportions that the probabilities are for: "training", "uniform", or "name=0.9, name=0.1"; as
         the classifier was trained to, if not given.
     replace : bool
-        Begin anew where `out` was begun with another classifier, other settings or on other specimens; without
-        it, that is refused.
+        Begin anew where `out` was begun with another classifier, other settings or on other specimens, or is a
+        file that no classification began; without it, that is refused.
     on : str or Place
         Where it is computed: "here", "processes:N" for N processes of this machine, or "tcp://HOST:PORT" for the
         workers of a Dask scheduler, which must see the files under the same paths. What was begun in one place
@@ -108,8 +108,8 @@ def classify(
     ClassifierError
         If the classifier was trained on another number of channels.
     PredictionsError
-        If `out` ends in no known format, was begun with another classifier or other settings, or cannot be
-        written any more: what is done then is kept.
+        If `out` ends in no known format, was begun with another classifier or other settings, is a file that no
+        classification began, or cannot be written any more: what is done then is kept.
     ManifestError, SpecimenError
         If `inputs` cannot be opened at all.
     SettingsError

@@ -71,7 +71,8 @@ class Parts:
         Raises
         ------
         PredictionsError
-            If that is there, and not to be replaced; or if another program is writing this output.
+            If that is there, or a file that was not begun here, and not to be replaced; or if another program is
+            writing this output.
         CTCError
             If the folder cannot be written to.
         """
@@ -81,6 +82,12 @@ class Parts:
         parts = cls(folder, record, manifest, _lock=_locked(folder, out))
         try:
             begun = _begun(out, anew)
+            if begun is None and not anew and out.exists():
+                raise PredictionsError(
+                    f"{out} exists already, and is not written over: nothing beside it says that it is a table "
+                    f"which this goes on with. Choose another name for the output, or say that it may be replaced "
+                    f"(--replace at a terminal)."
+                )
             why = begun.differs(record) if begun is not None else ""
             if why and not anew:
                 raise PredictionsError(

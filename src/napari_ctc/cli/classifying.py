@@ -47,7 +47,7 @@ def classify(
     channel_axis
         Where the channels stand in the files: 'first', 'last', or 'auto' to find out.
     replace
-        Begin anew if --out was begun with another classifier or other settings.
+        Begin anew if --out was begun with another classifier or other settings, or replace another file there.
     on
         Where to compute: 'here', 'processes:N' for N processes of this machine, or 'tcp://HOST:PORT' for the
         workers of a Dask scheduler, which must see the files under the same paths.

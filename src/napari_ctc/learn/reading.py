@@ -118,8 +118,9 @@ def read_data(
     moments, digests = yield from _measure(pool, keys, is_training, good)
     yield from _require(deal, truth, is_training, good)
     assert moments is not None
-    if contrary := _contrary(keys, truth, digests, deal.classes):
-        yield Said(text=contrary, warning=True)
+    contrary, example = _contrary(keys, truth, digests, deal.classes)
+    if contrary:
+        yield Said(text=f"{contrary} {example}", warning=True)
     training, held = np.flatnonzero(good & is_training), np.flatnonzero(good & ~is_training)
     trained = sorted(digests[place] for place in training.tolist())
     same, told = copies(trained, [digests[place] for place in held.tolist()])
@@ -133,12 +134,12 @@ def read_data(
             "Every channel has the same value in every training specimen, so nothing can be learnt. Check how the "
             "specimens were saved."
         )
-    for channel in constant:
-        yield Said(
-            text=f"{channel_names[channel]} has the same value ({moments.mean[channel]:g}) in every training "
-            f"specimen, so nothing can be learnt from it. Check how the specimens were saved.",
-            warning=True,
-        )
+    flat = [
+        f"{channel_names[channel]} has the same value ({moments.mean[channel]:g}) in every training specimen, so "
+        f"nothing can be learnt from it. Check how the specimens were saved."
+        for channel in constant
+    ]
+    yield from (Said(text=text, warning=True) for text in flat)
     sd[sd == 0] = 1
     canvas = canvas or Canvas(native, size, tuple(moments.mean.tolist()), tuple(sd.tolist()))
     return Data(
@@ -151,7 +152,7 @@ def read_data(
         digests=tuple(trained),
         held_digests=tuple(digests[place] for place in held.tolist()),
         constant=constant,
-        warnings=tuple(filter(None, (mixed, told))),
+        warnings=tuple(filter(None, (mixed, contrary, told, *flat))),
     )
 
 
@@ -215,21 +216,20 @@ def _measured(pool: Pool, place: int, training: bool) -> Answer:
     return Moments.of(specimen) if training else None, content_digest(specimen)
 
 
-def _contrary(keys: list[str], truth: Rows, digests: dict[int, str], classes: tuple[str, ...]) -> str:
-    """Say which specimens have the same pixels and different labels; an empty sentence if none."""
+def _contrary(keys: list[str], truth: Rows, digests: dict[int, str], classes: tuple[str, ...]) -> tuple[str, str]:
+    """Say that specimens have the same pixels and different labels, and name two; empty sentences if none have."""
     alike: dict[str, list[int]] = {}
     for place, digest in digests.items():
         alike.setdefault(digest, []).append(place)
     found = [places for places in alike.values() if len(set(truth[places].tolist())) > 1]
     if not found:
-        return ""
+        return "", ""
     one = found[0][0]
     other = next(place for place in found[0] if truth[place] != truth[one])
     return (
-        f"{sum(map(len, found)):,} specimens have the same pixels as one of another label: {keys[one]} is called "
-        f"'{classes[truth[one]]}' and {keys[other]} '{classes[truth[other]]}'. One of each is wrong: look at "
-        f"them, and at whether the table was shuffled."
-    )
+        f"{sum(map(len, found)):,} specimens have the same pixels as one of another label. One of each is wrong: "
+        f"look at them, and at whether the table was shuffled."
+    ), f"{keys[one]} is called '{classes[truth[one]]}' and {keys[other]} '{classes[truth[other]]}'."
 
 
 def _require(deal: Deal, truth: Rows, is_training: NDArray[np.bool_], good: NDArray[np.bool_]) -> Iterator[Event]:
