@@ -177,14 +177,20 @@ def test_specimens_that_cannot_be_read_are_left_out_and_told(make_napari_viewer,
 def test_the_end_of_a_run_still_says_what_was_warned_of(make_napari_viewer, qtbot, drawn, tmp_path):
     folder = tmp_path / "mixed"
     shutil.copytree(drawn, folder)
-    one = folder / Manifest.open(folder / "manifest.csv").keys[0]
+    manifest = Manifest.open(folder / "manifest.csv")
+    one, *others = (folder / key for key in manifest.keys)
     np.save(one, np.load(one).astype(np.uint16))
+    labels = manifest.table["label"].tolist()
+    other = labels[1:].index(next(label for label in labels[1:] if label != labels[1]))
+    shutil.copy(others[0], others[other])
     driver = TrainDriver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
     driver.part("train_on").set_path(folder / "manifest.csv")
     driver.click("train")
     driver.until_idle()
     assert driver.message.startswith("Finished")
     assert "several number types: 39 of uint8, 1 of uint16" in driver.message
+    assert "2 specimens have the same pixels as one of another label" in driver.message
+    assert f"{others[0].name} is called '{labels[1]}'" in driver.message  # a classifier keeps no name of a file
 
 
 def test_stop_keeps_what_was_learnt(driver):

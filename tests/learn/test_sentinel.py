@@ -60,6 +60,12 @@ def test_a_first_loss_far_from_chance_is_stopped(loss):
         Sentinel(3, 0.002).check_start(loss, math.log(3))
 
 
+@pytest.fixture(autouse=True)
+def time_to_rehearse(monkeypatch):
+    """Let the rehearsal take all its steps, however busy this machine is."""
+    monkeypatch.setattr(rehearsal, "SECONDS", 60.0)
+
+
 def warnings_of(job):
     """Run a job; returns its result and the warnings on the way, save that a class has few specimens."""
     said = []

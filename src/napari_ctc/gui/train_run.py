@@ -47,6 +47,7 @@ class TrainRun(QWidget):
         self._began_from: Classifier | None = None
         self._frozen = self._got = False
         self._skipped: list[str] = []  # why specimens of the run could not be read
+        self._warned: list[str] = []  # in the run
         self.last_epoch = 0
         self.train = button(
             "train", "Train", "Start to train with these specimens and settings. napari stays usable meanwhile."
@@ -132,6 +133,7 @@ class TrainRun(QWidget):
         self._got = False
         self.last_epoch = 0
         self._skipped.clear()
+        self._warned.clear()
         self._show_held_out(None)
         self._run = start(
             job,
@@ -168,6 +170,8 @@ class TrainRun(QWidget):
                 self._show_epoch(event)
         elif isinstance(event, Said):
             self.message.say(event.text, wrong=event.warning)
+            if event.warning:
+                self._warned.append(event.text)
         elif isinstance(event, Skipped):
             self._skipped.append(event.reason)
         elif isinstance(event, HeldOut):
@@ -210,7 +214,12 @@ class TrainRun(QWidget):
             told += " 'Resume' goes on with it."
         if self._skipped:
             told += f" Left out, since they could not be read: {len(self._skipped):,}. {self._skipped[0]}"
-        self.message.say(" ".join([told, *classifier.metrics["warnings"]]))
+        # As they were said, which may be with names of files: a classifier keeps none.
+        doubts = (
+            next((said for said in self._warned if said.startswith(doubt)), doubt)
+            for doubt in classifier.metrics["warnings"]
+        )
+        self.message.say(" ".join([told, *doubts]))
 
     def show_error(self, error: Exception) -> None:
         """Say what went wrong, and that the classifier in use stays."""
