@@ -182,6 +182,8 @@ def test_a_pool_too_large_for_memory_gives_the_same_batches(monkeypatch, size):
     monkeypatch.setattr(batches, "memory_for_specimens", lambda: 0)
     read_again = Pool(readers, Form.of(24, size, np.dtype("u1")), 4)
     assert kept.kept is not None and read_again.kept is None
+    assert [kept.workers(torch.device(name)) for name in ("cpu", "cuda")] == [0, 1]
+    assert read_again.workers(CPU) == 4
     rows = np.array([4, 1, 1, 5])
     changes = draw_changes(np.random.default_rng(0), 4, size, 4)
     for one in (None, changes):
@@ -220,3 +222,13 @@ def test_reading_ahead_keeps_the_order_and_ends_its_threads():
     next(unfinished)
     unfinished.close()
     assert threading.active_count() == before
+
+
+def test_without_threads_each_is_made_when_it_is_asked_for():
+    from threading import get_ident
+
+    made = []
+    results = ahead((lambda n=n: (made.append(n), get_ident())[1] for n in range(5)), workers=0)
+    assert next(results) == next(results) == get_ident()
+    assert made == [0, 1]
+    assert len(list(results)) == 3

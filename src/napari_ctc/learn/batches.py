@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,9 @@ from napari_ctc.data.formats import Array
 from napari_ctc.errors import SpecimenError
 from napari_ctc.learn.augment import Changes, moved
 from napari_ctc.learn.canvas import Form
+
+if TYPE_CHECKING:
+    import torch
 
 T = TypeVar("T")
 Floats = NDArray[np.float64]
@@ -144,10 +147,15 @@ class Pool:
             changes = changes and changes.of(good)
         return Batch(pixels, rows, changes, lost)
 
-    @property
-    def workers(self) -> int:
-        """How many threads read ahead: one copies from memory, several wait for a disk."""
-        return 1 if self.kept is not None else 4
+    def workers(self, device: torch.device) -> int:
+        """Choose how many threads read ahead, of a network on a device: several wait for a disk.
+
+        One copies from memory beside a graphics card, and none beside a network that computes on the processor:
+        the network's threads wait for one another, and so for each that a copy takes a core from.
+        """
+        if self.kept is None:
+            return 4
+        return 0 if device.type == "cpu" else 1
 
 
 def memory_for_specimens() -> int:
@@ -160,7 +168,10 @@ def memory_for_specimens() -> int:
 
 
 def ahead(make: Iterable[Callable[[], T]], workers: int) -> Generator[T]:
-    """Call functions in threads, some ahead of what is asked for, and give their results in order."""
+    """Call functions and give their results in order; in so many threads, some ahead of what is asked for."""
+    if not workers:
+        yield from (call() for call in make)
+        return
     calls = iter(make)
     waiting: deque[Future[T]] = deque()
     pool = ThreadPoolExecutor(workers, thread_name_prefix="read-ahead")

@@ -70,7 +70,7 @@ def _epoch(run: Run) -> Job[float]:
     """Train on every training specimen once; returns the mean loss. A time budget ends it early."""
     total, seen = 0.0, 0
     run.network.train()
-    with closing(ahead(_training_batches(run), run.data.pool.workers)) as batches:
+    with closing(ahead(_training_batches(run), run.data.pool.workers(run.device))) as batches:
         ready = _ready(run, batches)
         while ready is not None:
             batch, given = ready
@@ -157,7 +157,8 @@ def _check(run: Run, training_loss: float) -> Job[EpochDone]:
     run.steady.eval()
     every, rows = [], []
     parts = np.array_split(run.data.validation, run.checks)
-    with closing(ahead((partial(run.data.pool.batch, rows) for rows in parts), run.data.pool.workers)) as batches:
+    gathered, workers = (partial(run.data.pool.batch, rows) for rows in parts), run.data.pool.workers(run.device)
+    with closing(ahead(gathered, workers)) as batches:
         for batch in batches:
             yield from _skipped(run, batch)
             if len(batch.rows):
