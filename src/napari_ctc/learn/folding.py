@@ -13,9 +13,13 @@ import torch
 from torch import nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
+from napari_ctc.learn.turning import untie
+
 
 def fold_norms(network: nn.Module) -> nn.Module:
     """Return a copy of a network in which each batch norm that follows a convolution is part of it.
+
+    Turned filters are written out first.
 
     Parameters
     ----------
@@ -28,7 +32,7 @@ def fold_norms(network: nn.Module) -> nn.Module:
     torch.nn.Module
         Computes the same but for rounding.
     """
-    folded = copy.deepcopy(network)
+    folded = untie(copy.deepcopy(network))
     for parent in list(folded.modules()):
         for (name, convolution), (norm_name, norm) in pairwise(list(parent.named_children())):
             if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):

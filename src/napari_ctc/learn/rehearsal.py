@@ -1,7 +1,7 @@
 """The rehearsal: before the first epoch, a dozen specimens must be learnable in a few seconds.
 
 A copy of the untrained network, an optimiser of its own, and the same few specimens at every step, not augmented.
-A network of 300,000 weights learns a dozen images by heart, even noise; where it does not, thousands will not
+A network of 80,000 weights learns a dozen images by heart, even noise; where it does not, thousands will not
 help. The run itself is left as it was: its weights, norms, optimiser, steps and random state.
 """
 

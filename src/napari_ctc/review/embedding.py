@@ -42,7 +42,7 @@ def embed(manifest: Manifest, classifier: Classifier, known: Floats | None = Non
     Returns
     -------
     (N, F) float32
-        384 features a specimen for the network `compact`: 128 each of centre, middle and rim. A row of NaN for
+        96 features a specimen for the network `compact`: 32 each of centre, middle and rim. A row of NaN for
         each that could not be read, or was not reached before a person stopped the job.
 
     Raises
