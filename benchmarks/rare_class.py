@@ -55,6 +55,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "coarse stem": {},
     "mean pooling": {},
     "ring pooling": {},
+    "one orientation": {},
 }
 OTHER_WIDTHS = {"half the width": (8, 16, 32, 64), "twice the width": networks.WIDE}
 WEIGHTINGS = list(VARIANTS)[:5]
@@ -77,7 +78,8 @@ def other_network(variant: str) -> Iterator[None]:
     stems = {"fine stem": ((3, 1),) * 3, "coarse stem": ((5, 2), (7, 4), (7, 4))}.get(variant, networks.STEMS)
 
     def build(channels: int, classes: int, size: int) -> torch.nn.Module:
-        network = compact(channels, classes, size, widths, stems, rings=variant != "mean pooling")
+        ways = {"rings": variant != "mean pooling", "turns": variant != "one orientation"}
+        network = compact(channels, classes, size, widths, stems, **ways)
         if variant == "norm momentum 0.02":
             for one in network.modules():
                 if isinstance(one, torch.nn.BatchNorm2d):

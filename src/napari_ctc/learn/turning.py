@@ -59,8 +59,9 @@ class TurnedConv(nn.Module):
         """Write all filters out, (F * TURNS, C, k, k), channels last: the turns of each one after the other."""
         outside, inside, kernel, _ = self.weight.shape
         order, back = _orders(inside, kernel, self.of_turns, self.weight.device)
-        turned: Tensor = _Turned.apply(self.weight.reshape(outside, -1), order, back)  # type: ignore[no-untyped-call]
-        return turned.reshape(-1, inside, kernel, kernel).contiguous(memory_format=torch.channels_last)
+        rows = self.weight.permute(0, 2, 3, 1).reshape(outside, -1)  # as it lies in memory, channels last
+        turned: Tensor = _Turned.apply(rows, order, back)  # type: ignore[no-untyped-call]
+        return turned.view(-1, kernel, kernel, inside).permute(0, 3, 1, 2)
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, C, H, W) to (B, F * TURNS, H / stride, W / stride)."""
@@ -94,7 +95,7 @@ class TurnedNorm(nn.Module):
 
     def forward(self, maps: Tensor) -> Tensor:
         """(B, F * TURNS, H, W), the same size."""
-        scale, shift = (one.repeat_interleave(TURNS) for one in (self.weight, self.bias))
+        scale, shift = (one[:, None].expand(-1, TURNS).flatten() for one in (self.weight, self.bias))
         mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
         return F.batch_norm(maps, mean, variance, scale, shift, self.training)
 
@@ -148,10 +149,8 @@ def untie(network: nn.Module) -> nn.Module:
 @torch.inference_mode(False)  # they are used for training as well, whoever asks first
 def _orders(inside: int, kernel: int, of_turns: bool, device: torch.device) -> tuple[Tensor, Tensor]:
     """Give the places in a filter that its turned copies take their numbers from, and those back; (TURNS * n,)."""
-    places = np.arange(inside * kernel * kernel).reshape(-1, TURNS if of_turns else 1, kernel, kernel)
-    turned = [
-        np.rot90(np.roll(places, turn, 1) if of_turns else places, turn, (2, 3)).ravel() for turn in range(TURNS)
-    ]
+    places = np.arange(kernel * kernel * inside).reshape(kernel, kernel, -1, TURNS if of_turns else 1)
+    turned = [np.rot90(np.roll(places, turn, 3) if of_turns else places, turn).ravel() for turn in range(TURNS)]
     back = [np.argsort(one) + len(one) * turn for turn, one in enumerate(turned)]
     order, back_order = (torch.from_numpy(np.concatenate(one)).to(device) for one in (turned, back))
     return order, back_order
