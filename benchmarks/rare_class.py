@@ -28,6 +28,7 @@ from napari_ctc.events import run
 from napari_ctc.learn import networks
 from napari_ctc.learn.classifier import Classifier
 from napari_ctc.learn.training import train
+from napari_ctc.learn.turning import TurnedNorm
 from napari_ctc.score.calibration import called, log_posterior
 from napari_ctc.score.metrics import score
 from napari_ctc.settings import TrainSettings
@@ -82,7 +83,7 @@ def other_network(variant: str) -> Iterator[None]:
         network = compact(channels, classes, size, widths, stems, **ways)
         if variant == "norm momentum 0.02":
             for one in network.modules():
-                if isinstance(one, torch.nn.BatchNorm2d):
+                if isinstance(one, torch.nn.BatchNorm2d | TurnedNorm):
                     one.momentum = 0.02
         return network
 

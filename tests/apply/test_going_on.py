@@ -173,7 +173,8 @@ def test_another_classifier_or_other_settings_are_refused(folder, tiny_classifie
 def test_a_file_that_no_classification_began_is_not_written_over(folder, tiny_classifier, tmp_path):
     out = tmp_path / "labels.csv"
     out.write_text("path,label\na/00.npy,debris\n")
-    with pytest.raises(PredictionsError, match=r"labels\.csv exists already, and is not written over.*--replace"):
+    why = r"labels\.csv exists already, and is not written over, since nothing tells .*--replace"
+    with pytest.raises(PredictionsError, match=why):
         run(classified(folder, tiny_classifier, out))
     assert out.read_text() == "path,label\na/00.npy,debris\n"
     assert {entry.name for entry in tmp_path.iterdir()} == {"in", "labels.csv"}

@@ -166,9 +166,7 @@ def test_specimens_that_cannot_be_read_are_left_out_and_told(make_napari_viewer,
     shutil.copytree(drawn, folder)
     driver = TrainDriver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
     Path(folder / Manifest.open(folder / "manifest.csv").keys[0]).write_bytes(b"")
-    driver.part("train_on").set_path(folder / "manifest.csv")
-    driver.click("train")
-    driver.until_idle()
+    driver.train_on(folder / "manifest.csv")
     assert driver.message.startswith("Finished")
     assert "could not be read: 1." in driver.message
     assert "is empty (0 bytes)" in driver.message
@@ -184,9 +182,7 @@ def test_the_end_of_a_run_still_says_what_was_warned_of(make_napari_viewer, qtbo
     other = labels[1:].index(next(label for label in labels[1:] if label != labels[1]))
     shutil.copy(others[0], others[other])
     driver = TrainDriver(make_napari_viewer(), qtbot, tmp_path / "c.safetensors")
-    driver.part("train_on").set_path(folder / "manifest.csv")
-    driver.click("train")
-    driver.until_idle()
+    driver.train_on(folder / "manifest.csv")
     assert driver.message.startswith("Finished")
     assert "several number types: 39 of uint8, 1 of uint16" in driver.message
     assert "2 specimens have the same pixels as one of another label" in driver.message

@@ -38,6 +38,11 @@ class TrainDriver:
     def until_idle(self):
         self.until(lambda: self.part("train").isEnabled())
 
+    def train_on(self, table):
+        self.part("train_on").set_path(table)
+        self.click("train")
+        self.until_idle()
+
     @property
     def message(self):
         return self.part("message").text()

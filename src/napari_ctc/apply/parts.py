@@ -84,9 +84,9 @@ class Parts:
             begun = _begun(out, anew)
             if begun is None and not anew and out.exists():
                 raise PredictionsError(
-                    f"{out} exists already, and is not written over: nothing beside it says that it is a table "
-                    f"which this goes on with. Choose another name for the output, or say that it may be replaced "
-                    f"(--replace at a terminal)."
+                    f"{out} exists already, and is not written over, since nothing tells that a classification "
+                    f"made it. Choose another name for the output, or say that it may be replaced (--replace at "
+                    f"a terminal)."
                 )
             why = begun.differs(record) if begun is not None else ""
             if why and not anew:

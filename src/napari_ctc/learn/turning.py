@@ -84,10 +84,13 @@ class TurnedNorm(nn.Module):
     ----------
     features : int
         With all turns.
+    momentum : float
+        Share of a batch in the running mean and variance, as PyTorch calls it.
     """
 
-    def __init__(self, features: int) -> None:
+    def __init__(self, features: int, momentum: float = 0.1) -> None:
         super().__init__()
+        self.momentum = momentum
         self.weight = nn.Parameter(torch.ones(features // TURNS))
         self.bias = nn.Parameter(torch.zeros(features // TURNS))
         self.register_buffer("running_mean", torch.zeros(features))
@@ -97,7 +100,7 @@ class TurnedNorm(nn.Module):
         """(B, F * TURNS, H, W), the same size."""
         scale, shift = (one[:, None].expand(-1, TURNS).flatten() for one in (self.weight, self.bias))
         mean, variance = self.get_buffer("running_mean"), self.get_buffer("running_var")
-        return F.batch_norm(maps, mean, variance, scale, shift, self.training)
+        return F.batch_norm(maps, mean, variance, scale, shift, self.training, self.momentum)
 
     def plain(self) -> nn.BatchNorm2d:
         """Make the ordinary norm that computes the same."""
