@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,8 +26,9 @@ from sklearn.model_selection import StratifiedKFold
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
 from napari_ctc.events import run
-from napari_ctc.learn import networks
+from napari_ctc.learn import networks, runs
 from napari_ctc.learn.classifier import Classifier
+from napari_ctc.learn.optimiser import Optimiser
 from napari_ctc.learn.training import train
 from napari_ctc.learn.turning import TurnedNorm
 from napari_ctc.score.calibration import called, log_posterior
@@ -57,6 +59,9 @@ VARIANTS: dict[str, dict[str, object]] = {
     "mean pooling": {},
     "ring pooling": {},
     "one orientation": {},
+    "AdamW": {},
+    "rings alone": {},
+    "AdamW, rings alone": {},
 }
 OTHER_WIDTHS = {"half the width": (8, 16, 32, 64), "twice the width": networks.WIDE}
 WEIGHTINGS = list(VARIANTS)[:5]
@@ -73,13 +78,14 @@ MEASURES += ["balanced_turns", "f1_turns"]
 
 @contextmanager
 def other_network(variant: str) -> Iterator[None]:
-    """Train with another `compact` for a while."""
+    """Train with another `compact`, or another optimiser, for a while."""
     compact = networks.compact
     widths = OTHER_WIDTHS.get(variant, networks.WIDTHS)
     stems = {"fine stem": ((3, 1),) * 3, "coarse stem": ((5, 2), (7, 4), (7, 4))}.get(variant, networks.STEMS)
 
     def build(channels: int, classes: int, size: int) -> torch.nn.Module:
         ways = {"rings": variant != "mean pooling", "turns": variant != "one orientation"}
+        ways["largest"] = "rings alone" not in variant
         network = compact(channels, classes, size, widths, stems, **ways)
         if variant == "norm momentum 0.02":
             for one in network.modules():
@@ -89,10 +95,13 @@ def other_network(variant: str) -> Iterator[None]:
 
     before = networks.NETWORKS["compact"]
     networks.NETWORKS["compact"] = replace(before, build=build)
+    if variant.startswith("AdamW"):
+        runs.Optimiser = partial(Optimiser, kind="AdamW")
     try:
         yield
     finally:
         networks.NETWORKS["compact"] = before
+        runs.Optimiser = Optimiser
 
 
 def main() -> None:

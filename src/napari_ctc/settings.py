@@ -71,9 +71,14 @@ class TrainSettings(BaseModel):
         "the best epoch. 0 sets none: the last epoch is kept.",
     )
     batch_size: int = Field(0, ge=0, le=LARGEST_BATCH, description="Specimens in one training step. 0 chooses.")
-    learning_rate: float = Field(0.002, ge=1e-7, le=1.0, description="Largest step size of the optimiser (AdamW).")
+    learning_rate: float = Field(
+        0.002,
+        ge=1e-7,
+        le=1.0,
+        description="Largest step size of the optimiser (AdamW; 20 times it for the filters, Muon).",
+    )
     weight_decay: float = Field(
-        0.01, ge=0.0, le=1.0, description="How strongly the optimiser (AdamW) pulls weights towards zero."
+        0.01, ge=0.0, le=1.0, description="How strongly the optimiser (AdamW and Muon) pulls weights towards zero."
     )
     augment: bool = Field(
         True,

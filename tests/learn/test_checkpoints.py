@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from napari_ctc.events import EpochDone, Said, StepDone, run
 from napari_ctc.learn import checkpoints, runs
 from napari_ctc.learn.loading import load_classifier
 from napari_ctc.learn.networks import NETWORKS, Network
+from napari_ctc.learn.optimiser import Optimiser
 from napari_ctc.learn.training import train
 from napari_ctc.settings import TrainSettings
 
@@ -108,12 +110,25 @@ def test_a_stopped_run_resumes_to_the_same_digest(spots, tmp_path):
     assert run(train(spots, SETTINGS, out, resume=True)).digest == whole.digest
 
 
-def test_a_run_that_began_before_the_rings_resumes_without_them(spots, tmp_path, monkeypatch):
+def change_state(path, change):
+    """Write a checkpoint anew, with what `change` makes of its state."""
+    with safe_open(path, framework="pt") as file:
+        tensors = {name: file.get_tensor(name) for name in file.keys()}
+        card = json.loads(file.metadata()["napari_ctc"])
+    card["state"] = json.dumps(change(json.loads(card["state"])))
+    path.write_bytes(safetensors.torch.save(tensors, {"napari_ctc": json.dumps(card)}))
+
+
+def test_a_run_that_began_before_rings_and_muon_resumes_without_them(spots, tmp_path, monkeypatch):
     out = tmp_path / "old.safetensors"
     with monkeypatch.context() as before:
         before.setitem(NETWORKS, "compact", Network(NETWORKS["compact"].built(1), smallest=24))
+        before.setattr(runs, "Optimiser", partial(Optimiser, kind="AdamW"))
         stopped_after(2, train(spots, SETTINGS, out))
         whole = run(train(spots, SETTINGS))
+    change_state(
+        checkpoint_path(out), lambda state: {name: one for name, one in state.items() if name != "optimiser"}
+    )
     resumed = run(train(spots, SETTINGS, out, resume=True))
     assert (resumed.structure, resumed.digest) == (1, whole.digest)
 
@@ -122,12 +137,7 @@ def test_the_time_already_used_counts(spots, tmp_path):
     out = tmp_path / "timed.safetensors"
     settings = SETTINGS.model_copy(update={"epochs": 10_000, "minutes": 0.05})
     stopped_after(1, train(spots, settings, out))
-    path = checkpoint_path(out)
-    with safe_open(path, framework="pt") as file:
-        tensors = {name: file.get_tensor(name) for name in file.keys()}
-        card = json.loads(file.metadata()["napari_ctc"])
-    card["state"] = json.dumps(json.loads(card["state"]) | {"elapsed": 3.5})
-    path.write_bytes(safetensors.torch.save(tensors, {"napari_ctc": json.dumps(card)}))
+    change_state(checkpoint_path(out), lambda state: state | {"elapsed": 3.5})
     start = time.monotonic()
     resumed = run(train(spots, settings, out, resume=True))
     assert resumed.metrics["epochs"] <= 2

@@ -63,8 +63,8 @@ def test_outputs_are_copied_by_name_and_those_of_new_classes_stay_new(network, b
 def test_a_classifier_from_before_the_rings_goes_on_without_them(spots, before):
     old = replace(before, network_module=NETWORKS["compact"].built(1)(4, 2, before.size), structure=1, digest="")
     more = run(train(spots, SETTINGS.model_copy(update={"epochs": 1}), start=old))
-    assert (before.structure, old.structure, more.structure) == (4, 1, 1)
-    assert (before.network_module[-1].in_features, more.network_module[-1].in_features) == (3 * 32, 256)
+    assert (before.structure, old.structure, more.structure) == (5, 1, 1)
+    assert (before.network_module[-1].in_features, more.network_module[-1].in_features) == (4 * 32, 256)
 
 
 def test_a_lost_class_is_refused(spots, before):

@@ -6,6 +6,8 @@ import torch.nn.functional as F
 
 from napari_ctc.learn.gradients import FIRST, MOST, Gradients
 from napari_ctc.learn.networks import compact
+from napari_ctc.learn.optimiser import Optimiser
+from napari_ctc.settings import TrainSettings
 
 
 def network(device):
@@ -42,6 +44,24 @@ def test_loss_gradients_and_norms_are_those_of_plain_calls(device):
     gradients.forget()
     assert not gradients._graphs
     assert all(weight.grad is None for weight in one.parameters())
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_what_is_made_of_the_gradients_is_part_of_the_step(device):
+    if device == "cuda" and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA card")
+    one, other = network(device), network(device)
+    ours, theirs = Optimiser(one, TrainSettings()), Optimiser(other, TrainSettings())
+    gradients = Gradients(one, lambda pixels, truth: F.cross_entropy(one(pixels), truth), ours.even_out)
+    for pixels, truth in batches(device):
+        gradients(pixels, truth)
+        ours.step(1e-4)
+        theirs.forget_gradients()
+        F.cross_entropy(other(pixels), truth).backward()
+        theirs.even_out()
+        theirs.step(1e-4)
+    for mine, its in zip(one.parameters(), other.parameters(), strict=True):
+        torch.testing.assert_close(mine, its, rtol=2e-2, atol=2e-3)
 
 
 def test_what_cannot_be_recorded_is_computed_call_by_call():

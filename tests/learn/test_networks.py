@@ -10,7 +10,7 @@ import torch
 
 from napari_ctc.learn import fusing
 from napari_ctc.learn.folding import fold_norms
-from napari_ctc.learn.networks import NETWORKS, Block, Network, compact, ring_means
+from napari_ctc.learn.networks import NETWORKS, Block, Network, RingMeans, compact, ring_means
 from napari_ctc.learn.turning import TurnedNorm
 from napari_ctc.learn.ways import Way, folded, folded_scores
 from napari_ctc.settings import NetworkName
@@ -28,7 +28,7 @@ def test_compact_takes_any_channels_and_sizes(channels, size):
 
 
 def test_compact_has_0_08_million_weights_and_its_earlier_structures_more():
-    for structure, weights in ((0, 0.077e6), (1, 1.2e6), (2, 1.2e6), (3, 0.31e6), (4, 0.077e6)):
+    for structure, weights in ((0, 0.077e6), (1, 1.2e6), (2, 1.2e6), (3, 0.31e6), (4, 0.077e6), (5, 0.077e6)):
         network = NETWORKS["compact"].built(structure)(4, 3, 224)
         assert sum(one.numel() for one in network.parameters()) == pytest.approx(weights, rel=0.05)
 
@@ -54,6 +54,16 @@ def test_centre_middle_and_rim_are_told_apart_and_counted_once():
     assert means.flatten() * (cells > 0).sum(0) == pytest.approx([4, 7, 5])
 
 
+def test_the_largest_stands_beside_the_rings():
+    maps = torch.rand(2, 3, 5, 6)
+    maps[1, 2, 4, 1] = 9
+    found = RingMeans()(maps)
+    assert torch.equal(found[:, :3], ring_means(maps)) and torch.equal(
+        RingMeans(largest=False)(maps), found[:, :3]
+    )
+    assert torch.equal(found[:, 3], maps.flatten(2).max(2).values)
+
+
 @pytest.mark.parametrize("side", [3, 4, 5, 7, 10])
 def test_turns_and_flips_change_nothing_in_the_rings(side):
     maps = torch.randn(2, 6, side, side)
@@ -70,7 +80,7 @@ def test_rings_fold_copy_and_compute_in_bfloat16(size):
         torch.testing.assert_close(whole(pixels), network(pixels), atol=1e-4, rtol=1e-3)
         low = whole.to(torch.bfloat16)(pixels.to(torch.bfloat16)).float()
         torch.testing.assert_close(low, network(pixels), atol=0.05, rtol=0.05)
-    assert network[-1].in_features == 3 * 32
+    assert network[-1].in_features == 4 * 32
 
 
 @pytest.mark.parametrize(

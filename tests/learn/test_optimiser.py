@@ -3,10 +3,12 @@
 import subprocess
 import sys
 
+import pytest
 import torch
 from torch import nn
 
-from napari_ctc.learn.optimiser import AdamW
+from napari_ctc.learn.optimiser import FILTER_RATE, Optimiser
+from napari_ctc.learn.orthogonal import orthogonal
 from napari_ctc.settings import TrainSettings
 
 
@@ -18,7 +20,7 @@ def network():
 def test_it_takes_the_steps_of_pytorchs_adamw_to_the_bit():
     settings = TrainSettings(weight_decay=0.1)
     ours, theirs = network(), network()
-    optimiser = AdamW(ours, settings)
+    optimiser = Optimiser(ours, settings, "AdamW")
     pulled, others = ([one for one in theirs.parameters() if (one.ndim > 1) == wide] for wide in (True, False))
     groups = [{"params": pulled, "weight_decay": 0.1}, {"params": others, "weight_decay": 0.0}]
     model = torch.optim.AdamW(groups, foreach=False)
@@ -47,3 +49,40 @@ def test_a_first_epoch_waits_for_no_import_that_it_can_do_without(spots, tmp_pat
     )
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert not ended.returncode, ended.stderr
+
+
+def test_it_changes_filters_as_pytorchs_muon_does():
+    settings = TrainSettings(weight_decay=0.1)
+    ours = network().to(memory_format=torch.channels_last)
+    filters = ours[0].weight
+    begun = filters.detach().clone()
+    theirs = nn.Parameter(begun.flatten(1).clone())
+    optimiser, model = Optimiser(ours, settings), torch.optim.Muon([theirs], weight_decay=0.1)
+    for step in range(20):
+        rate = 0.01 / (step + 1)
+        filters.grad = torch.randn_like(filters)
+        theirs.grad = filters.grad.flatten(1).clone()
+        model.param_groups[0]["lr"] = FILTER_RATE * rate
+        optimiser.even_out()
+        optimiser.step(rate)
+        model.step()
+    apart = (filters.flatten(1) - theirs).norm() / (filters - begun).norm()
+    assert apart < 0.02  # PyTorch rounds each round to bfloat16
+
+
+@pytest.mark.parametrize("shapes", [[(4, 100), (8, 16), (32, 1152)], [(40, 90), (3, 9), (200, 600)]])
+def test_orthogonal_keeps_directions_and_evens_out_their_sizes(shapes):
+    torch.manual_seed(1)
+    matrices = [torch.randn(shape) * (0.5 + torch.rand(shape[0], 1)) for shape in shapes]
+    for given, found in zip(matrices, orthogonal(matrices), strict=True):
+        left, _, right = torch.linalg.svd(given, full_matrices=False)
+        sizes = left.T @ found @ right.T
+        assert (sizes - sizes.diagonal().diag()).abs().max() < 1e-3
+        assert sizes.diagonal().min() > 0.6
+        assert sizes.diagonal().max() < 1.25
+
+
+def test_orthogonal_leaves_a_matrix_of_zeros_as_it_is():
+    nothing, something = orthogonal([torch.zeros(3, 9), torch.ones(1, 4)])
+    assert torch.equal(nothing, torch.zeros(3, 9))
+    assert 0.3 < something[0, 0] < 0.65

@@ -16,7 +16,7 @@ from napari_ctc.review.embedding import embed
 
 def test_the_last_layer_makes_the_networks_scores_of_the_features(drawn_manifest, tiny_classifier):
     values = run(embed(drawn_manifest, tiny_classifier))
-    assert values.shape == (60, 96) and np.isfinite(values).all()
+    assert values.shape == (60, 128) and np.isfinite(values).all()
     canvas = tiny_classifier.canvas
     images = canvas.to_input(canvas.batch([drawn_manifest.specimen(row) for row in range(5)]), torch.device("cpu"))
     last = tiny_classifier.network_module[-1]

@@ -22,6 +22,7 @@ from torch import Tensor
 from napari_ctc.data.files import replacing
 from napari_ctc.errors import SettingsError
 from napari_ctc.learn.networks import NETWORKS
+from napari_ctc.learn.optimiser import Kind, Optimiser
 from napari_ctc.learn.runs import Run
 from napari_ctc.learn.ways import Way
 from napari_ctc.settings import NetworkName, TrainSettings
@@ -46,6 +47,7 @@ class State(BaseModel):
     classes: tuple[str, ...]
     parent: str = ""  # digest of the classifier that the run began from
     structure: int = Field(1, ge=1)  # of the network
+    optimiser: Kind = "AdamW"  # as before files said which
     way: Way
     epochs: int = Field(0, ge=0)  # of the whole run; 0 in files of builds that did not keep it
     step: int = Field(ge=0)
@@ -133,6 +135,7 @@ def restore(run: Run, path: Path) -> None:
     state = read_state(path)
     _check_same(run, state)
     run.compute_in(state.way)  # what was fastest then decides the result
+    run.optimiser = Optimiser(run.network, run.settings, state.optimiser)
     with torch.no_grad():
         optimiser = {}
         for name, target in _read(path, run, state).items():
@@ -166,6 +169,7 @@ def _state(run: Run) -> State:
         classes=run.deal.classes,
         parent=run.parent,
         structure=run.structure,
+        optimiser=run.optimiser.kind,
         way=run.way,
         epochs=run.epochs,
         step=run.step,

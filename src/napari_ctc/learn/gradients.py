@@ -29,7 +29,7 @@ class _Graph:
 
 
 class Gradients:
-    """Compute the loss of a batch, and leave its gradients in the network's weights.
+    """Compute the loss of a batch, and leave its gradients, or what is made of them, in the network's weights.
 
     Parameters
     ----------
@@ -37,11 +37,16 @@ class Gradients:
         Whose weights stay where they are in memory from the first batch on.
     loss_of : callable
         From the tensors of a batch to its loss, without looking at any number on the way.
+    finish : callable
+        Called when the gradients are there; it may put others in their place, and is part of the graph. What it
+        keeps from step to step must stay where it is in memory.
     """
 
-    def __init__(self, network: nn.Module, loss_of: Callable[..., Tensor]) -> None:
+    def __init__(
+        self, network: nn.Module, loss_of: Callable[..., Tensor], finish: Callable[[], None] = lambda: None
+    ) -> None:
         self._weights = list(network.parameters())
-        self._loss_of = loss_of
+        self._loss_of, self._finish = loss_of, finish
         self._seen: Counter[object] = Counter()
         self._graphs: dict[object, _Graph] = {}
         self._beside: torch.cuda.Stream | None = None
@@ -56,6 +61,7 @@ class Gradients:
             one.grad = None
         loss = self._loss_of(*given)
         loss.backward()  # type: ignore[no-untyped-call]
+        self._finish()
         return loss.detach()
 
     def _on_card(self, given: tuple[Tensor, ...]) -> Tensor:

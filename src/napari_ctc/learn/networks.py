@@ -106,11 +106,24 @@ def _masks(height: int, width: int, device: torch.device, dtype: torch.dtype) ->
 
 
 class RingMeans(nn.Module):
-    """`ring_means` as a layer."""
+    """`ring_means` as a layer, beside the largest value of each feature.
+
+    A mean over a ring hides what is found in one place only; where it was found does not matter to the largest.
+
+    Parameters
+    ----------
+    largest : bool
+        Whether to give it, too.
+    """
+
+    def __init__(self, largest: bool = True) -> None:
+        super().__init__()
+        self.largest = largest
 
     def forward(self, maps: Tensor) -> Tensor:
-        """(B, C, H, W) to (B, 3, C)."""
-        return ring_means(maps)
+        """(B, C, H, W) to (B, 4, C): centre, middle, rim and largest; without that (B, 3, C)."""
+        means = ring_means(maps)
+        return torch.cat([means, maps.amax((2, 3))[:, None]], 1) if self.largest else means
 
 
 WIDTHS = (16, 32, 64, 128)  # channels of the four stages
@@ -131,13 +144,14 @@ def compact(
     stems: Sequence[tuple[int, int]] = STEMS,
     rings: bool = True,
     turns: bool = True,
+    largest: bool = True,
 ) -> nn.Module:
     """Build a residual network of 0.08 million weights, whose first convolution suits the size.
 
     Small specimens keep every pixel; large ones are first brought down to a quarter, which makes the network
     far faster than the original script's. Its filters come in four orientations that share their weights
-    (`turning`), without `turns` in one, as before. Its last features are averaged by `ring_means`; without
-    `rings` over all places, as at first.
+    (`turning`), without `turns` in one, as before. Its last features are averaged by `ring_means`, without
+    `rings` over all places, as at first; with `largest` their largest values stand beside these.
     """
     kernel, stride = stem_of(size, stems)
     layers: list[nn.Module] = [
@@ -147,11 +161,12 @@ def compact(
     ]
     for place, width in enumerate(widths):
         layers.append(Block(widths[max(place - 1, 0)], width, 1 if place == 0 else 2))
-    pooling: list[nn.Module] = [RingMeans() if rings else nn.AdaptiveAvgPool2d(1)]
+    pooling: list[nn.Module] = [RingMeans(largest) if rings else nn.AdaptiveAvgPool2d(1)]
     if turns:
         layers = list(turning(nn.Sequential(*layers)).children())
         pooling.append(TurnMeans())
-    head = nn.Linear(widths[-1] // (TURNS if turns else 1) * (len(RINGS) if rings else 1), classes)
+    pooled = len(RINGS) + largest if rings else 1
+    head = nn.Linear(widths[-1] // (TURNS if turns else 1) * pooled, classes)
     # Small first scores: an untrained network starts at chance, which the sentinel checks.
     nn.init.normal_(head.weight, std=0.01)
     nn.init.zeros_(head.bias)
@@ -185,9 +200,10 @@ NETWORKS: dict[NetworkName, Network] = {
         compact,
         smallest=24,
         earlier=(
-            partial(compact, widths=WIDE, rings=False, turns=False),
-            partial(compact, widths=WIDE, turns=False),
-            partial(compact, turns=False),
+            partial(compact, widths=WIDE, rings=False, turns=False, largest=False),
+            partial(compact, widths=WIDE, turns=False, largest=False),
+            partial(compact, turns=False, largest=False),
+            partial(compact, largest=False),
         ),
     ),
     "seed": Network(seed, smallest=224, fixed_size=224),

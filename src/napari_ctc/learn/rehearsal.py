@@ -20,7 +20,7 @@ from napari_ctc.errors import TrainingError
 from napari_ctc.events import Job, Said, StepDone
 from napari_ctc.learn.batches import Batch
 from napari_ctc.learn.losses import entropy
-from napari_ctc.learn.optimiser import AdamW
+from napari_ctc.learn.optimiser import Optimiser
 from napari_ctc.learn.runs import Run
 from napari_ctc.settings import TrainSettings
 
@@ -92,7 +92,7 @@ def _losses(run: Run, batch: Batch, rate: float) -> Job[list[float]]:
         return losses
     with torch.inference_mode(False):
         network = copy.deepcopy(run.network).train()
-        optimiser = AdamW(network, run.settings)
+        optimiser = Optimiser(network, run.settings)
         equal = torch.ones(len(run.deal.classes), dtype=torch.float32, device=run.device)
     # A twentieth of a time budget, at most.
     end = monotonic() + min(SECONDS, 3 * run.settings.minutes or SECONDS)
@@ -107,6 +107,7 @@ def _losses(run: Run, batch: Batch, rate: float) -> Job[list[float]]:
                 break
             optimiser.forget_gradients()
             run.loss(scores, truth, equal).backward()  # type: ignore[no-untyped-call]
+            optimiser.even_out()
             optimiser.step(now)
         yield StepDone(epoch=0, epochs=0)
     return losses

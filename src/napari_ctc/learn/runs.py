@@ -25,7 +25,7 @@ from napari_ctc.learn.gradients import Gradients
 from napari_ctc.learn.losses import guessing
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.on_card import Parcel, input_of, parcel
-from napari_ctc.learn.optimiser import AdamW
+from napari_ctc.learn.optimiser import Optimiser
 from napari_ctc.learn.reading import Data
 from napari_ctc.learn.schedule import choose_steps
 from napari_ctc.learn.sentinel import Sentinel
@@ -53,7 +53,7 @@ class Run:
     device: torch.device
     network: nn.Module
     structure: int  # of the network, see `Network.built`
-    optimiser: AdamW
+    optimiser: Optimiser
     weights: NDArray[np.float32]  # (K,) of the classes, in the loss
     shifts: NDArray[np.float32]  # (K,) nats, added to the scores in the loss
     prior: tuple[float, ...]  # (K,) the proportions that the scores are for
@@ -82,7 +82,7 @@ class Run:
     def __post_init__(self) -> None:
         """Bring what the loss needs to the device."""
         self._in_loss = [torch.from_numpy(one).to(self.device) for one in (self.weights, self.shifts)]
-        self.gradients = Gradients(self.network, self.loss_of)
+        self.gradients = Gradients(self.network, self.loss_of, lambda: self.optimiser.even_out())
         self._noise: Tensor | None = None
         self._averaging: list[list[Tensor]] = []  # the numbers that are averaged, and those of the network
 
@@ -120,7 +120,7 @@ class Run:
             device=device,
             network=network,
             structure=structure,
-            optimiser=AdamW(network, settings),
+            optimiser=Optimiser(network, settings),
             weights=class_weights(counts, settings.weighting),
             shifts=score_shifts(counts, settings.weighting),
             prior=loss_prior(counts, settings.weighting),

@@ -42,8 +42,8 @@ def embed(manifest: Manifest, classifier: Classifier, known: Floats | None = Non
     Returns
     -------
     (N, F) float32
-        96 features a specimen for the network `compact`: 32 each of centre, middle and rim. A row of NaN for
-        each that could not be read, or was not reached before a person stopped the job.
+        128 features a specimen for the network `compact`: 32 each of centre, middle and rim, and the largest of
+        each. A row of NaN for each that could not be read, or was not reached before a person stopped the job.
 
     Raises
     ------
