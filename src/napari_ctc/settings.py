@@ -75,7 +75,7 @@ class TrainSettings(BaseModel):
         0.002,
         ge=1e-7,
         le=1.0,
-        description="Largest step size of the optimiser (AdamW; 20 times it for the filters, Muon).",
+        description="Largest step size of the optimiser: of AdamW, and a twentieth of that of Muon.",
     )
     weight_decay: float = Field(
         0.01, ge=0.0, le=1.0, description="How strongly the optimiser (AdamW and Muon) pulls weights towards zero."
