@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from napari_ctc.learn.optimiser import FILTER_RATE, Optimiser
+from napari_ctc.learn.optimiser import FILTER_MEMORY, FILTER_RATE, Optimiser
 from napari_ctc.learn.orthogonal import orthogonal
 from napari_ctc.settings import TrainSettings
 
@@ -57,7 +57,10 @@ def test_it_changes_filters_as_pytorchs_muon_does():
     filters = ours[0].weight
     begun = filters.detach().clone()
     theirs = nn.Parameter(begun.flatten(1).clone())
-    optimiser, model = Optimiser(ours, settings), torch.optim.Muon([theirs], weight_decay=0.1)
+    optimiser, model = (
+        Optimiser(ours, settings),
+        torch.optim.Muon([theirs], weight_decay=0.1, momentum=FILTER_MEMORY),
+    )
     for step in range(20):
         rate = 0.01 / (step + 1)
         filters.grad = torch.randn_like(filters)

@@ -18,7 +18,9 @@ from napari_ctc.settings import TrainSettings
 
 MEMORY = (0.9, 0.999)  # AdamW: of the running means of gradients and of their squares
 LEAST = 1e-8  # AdamW: added to the root of the mean square
-FILTER_MEMORY = 0.95  # Muon: of the running mean of gradients
+FILTER_MEMORY = (
+    0.8  # Muon: of the running mean of gradients; with 0.95 the first epochs learnt less, and the last no more
+)
 FILTER_RATE = 20.0  # Muon: its rate in units of AdamW's, which decides how far a filter is turned in a step
 PARTS = ("exp_avg", "exp_avg_sq")  # the running means, by the names that checkpoints have for them
 
