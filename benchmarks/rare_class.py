@@ -61,7 +61,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "one orientation": {},
     "AdamW": {},
     "rings alone": {},
-    "AdamW, rings alone": {},
+    "AdamW and rings alone": {},
 }
 OTHER_WIDTHS = {"half the width": (8, 16, 32, 64), "twice the width": networks.WIDE}
 WEIGHTINGS = list(VARIANTS)[:5]
