@@ -1,4 +1,4 @@
-"""The optimiser takes PyTorch's steps, and does not make a training wait for PyTorch's compiler."""
+"""The optimiser takes the steps of PyTorch's AdamW and Muon; a training does not wait for its compiler."""
 
 import subprocess
 import sys
@@ -57,10 +57,8 @@ def test_it_changes_filters_as_pytorchs_muon_does():
     filters = ours[0].weight
     begun = filters.detach().clone()
     theirs = nn.Parameter(begun.flatten(1).clone())
-    optimiser, model = (
-        Optimiser(ours, settings),
-        torch.optim.Muon([theirs], weight_decay=0.1, momentum=FILTER_MEMORY),
-    )
+    optimiser = Optimiser(ours, settings)
+    model = torch.optim.Muon([theirs], weight_decay=0.1, momentum=FILTER_MEMORY)
     for step in range(20):
         rate = 0.01 / (step + 1)
         filters.grad = torch.randn_like(filters)
@@ -83,6 +81,16 @@ def test_orthogonal_keeps_directions_and_evens_out_their_sizes(shapes):
         assert (sizes - sizes.diagonal().diag()).abs().max() < 1e-3
         assert sizes.diagonal().min() > 0.6
         assert sizes.diagonal().max() < 1.25
+
+
+def test_no_rate_turns_the_filters_over():
+    ours = network()
+    optimiser = Optimiser(ours, TrainSettings(weight_decay=1.0))
+    begun = ours[0].weight.detach().clone()
+    ours[0].weight.grad = torch.zeros_like(begun)
+    optimiser.even_out()
+    optimiser.step(0.1)
+    assert (ours[0].weight * begun >= 0).all()
 
 
 def test_orthogonal_leaves_a_matrix_of_zeros_as_it_is():

@@ -18,9 +18,7 @@ from napari_ctc.settings import TrainSettings
 
 MEMORY = (0.9, 0.999)  # AdamW: of the running means of gradients and of their squares
 LEAST = 1e-8  # AdamW: added to the root of the mean square
-FILTER_MEMORY = (
-    0.8  # Muon: of the running mean of gradients; with 0.95 the first epochs learnt less, and the last no more
-)
+FILTER_MEMORY = 0.8  # Muon: of the running mean of gradients; with 0.95 the first epochs learn less
 FILTER_RATE = 20.0  # Muon: its rate in units of AdamW's, which decides how far a filter is turned in a step
 PARTS = ("exp_avg", "exp_avg_sq")  # the running means, by the names that checkpoints have for them
 
@@ -80,12 +78,13 @@ class Optimiser:
         """
         self.steps += 1
         if self.filters:
-            torch._foreach_mul_(self.filters, 1 - FILTER_RATE * rate * self.decay)
-            torch._foreach_add_(self.filters, _gradients(self.filters), alpha=-FILTER_RATE * rate)
+            far = FILTER_RATE * rate
+            torch._foreach_mul_(self.filters, max(1 - far * self.decay, 0))
+            torch._foreach_add_(self.filters, _gradients(self.filters), alpha=-far)
         self._adamw(rate)
 
     def _adamw(self, rate: float) -> None:
-        if not self.means:  # as above
+        if not self.means:  # not before, again
             self.means = {name: [torch.zeros_like(one) for one in self.others] for name in PARTS}
         gradients = _gradients(self.others)
         means, squares = (self.means[name] for name in PARTS)
