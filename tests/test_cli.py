@@ -102,6 +102,24 @@ def test_labels_leave_in_the_original_form(way, capsys):
     assert "path" not in out.read_text().splitlines()[0]
 
 
+@pytest.mark.parametrize("command", ["export-labels", "cross-validate"])
+def test_a_table_that_is_there_is_written_over_only_when_asked(command, way, tmp_path, capsys):
+    given = {"export-labels": "predictions.csv", "cross-validate": "set/manifest.csv"}[command]
+    out = tmp_path / "labels.csv"
+    out.write_text("path,label\nmine.npy,cell\n")
+    arguments = [command, str(way / given), "--out", str(out)]
+    assert _main(arguments) == WRONG
+    said = capsys.readouterr().err
+    assert (
+        said
+        == f"napari-ctc: {out} exists already, and is not written over. Choose another --out, or add --replace.\n"
+    )
+    assert out.read_text() == "path,label\nmine.npy,cell\n"
+    few = ["--folds", "2", "--epochs", "1"] if command == "cross-validate" else []
+    assert _main([*arguments, "--replace", *few]) == GOOD
+    assert "mine.npy" not in out.read_text()
+
+
 def test_a_classifiers_labels_are_refused_for_training(way, capsys):
     predictions = Predictions.read(way / "predictions.csv")
     unlabelled = Predictions(predictions.table.assign(label=""), predictions.root, predictions.classes)

@@ -44,3 +44,9 @@ def must_differ(out: Path, *inputs: Path, flag: str = "--out") -> None:
         raise CTCError(
             f"{out} is what this reads, or holds its labels, and is not written over. Choose another {flag}."
         )
+
+
+def must_be_new(out: Path, replace: bool) -> None:
+    """Refuse to write over a table, in which a person's labels may stand, unless that is asked for."""
+    if out.exists() and not replace:
+        raise CTCError(f"{out} exists already, and is not written over. Choose another --out, or add --replace.")

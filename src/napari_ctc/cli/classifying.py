@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter, validators
 
-from napari_ctc.cli.checks import FINDINGS, GOOD, STOPPED, must_differ, need_suffix, opened
+from napari_ctc.cli.checks import FINDINGS, GOOD, STOPPED, must_be_new, must_differ, need_suffix, opened
 from napari_ctc.settings import ChannelAxis, Decision, Precision
 from napari_ctc.terminal import Show, drive
 
@@ -132,6 +132,7 @@ def export_labels(
     out: Path,
     which: Literal["person", "both"] = "person",
     headerless: Annotated[bool, Parameter(negative=())] = False,
+    replace: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Write the labels of a table of predictions as a manifest.
 
@@ -145,12 +146,15 @@ def export_labels(
         'person': what a person said. 'both': where no person did, what the classifier said, marked by=classifier.
     headerless
         Write two columns without a header.
+    replace
+        Write over a table that --out names already.
     """
     from napari_ctc.data.exports import export_labels as write_labels
     from napari_ctc.data.predictions import Predictions
 
     need_suffix(out, ".csv")
     must_differ(out, predictions)
+    must_be_new(out, replace)
     rows = write_labels(Predictions.read(predictions), out, which, headerless)
     print(f"Saved {out}: {rows:,} labels.")
     return GOOD

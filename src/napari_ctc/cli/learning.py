@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from napari_ctc.cli.checks import FINDINGS, GOOD, STOPPED, must_differ, need_suffix, opened
+from napari_ctc.cli.checks import FINDINGS, GOOD, STOPPED, must_be_new, must_differ, need_suffix, opened
 from napari_ctc.data.files import check_writable
 from napari_ctc.errors import CTCError
 from napari_ctc.settings import ChannelAxis, Decision, Precision, TrainSettings
@@ -157,6 +157,7 @@ def cross_validate(
     folds: int = 5,
     on: str = "here",
     json: Path | None = None,
+    replace: Annotated[bool, Parameter(negative=())] = False,
     settings: Annotated[TrainSettings, Parameter(name="*")] = TrainSettings(),
 ) -> int:
     """Hold every labelled specimen out once: say how well a classifier trained so can be expected to do.
@@ -176,6 +177,8 @@ def cross_validate(
         once, or 'tcp://HOST:PORT' on the workers of a Dask scheduler.
     json
         Also write all figures here.
+    replace
+        Write over a table that --out names already.
     settings
         The settings of each fold's training.
     """
@@ -184,6 +187,7 @@ def cross_validate(
     from napari_ctc.data.specimens import Layout
 
     must_differ(out, manifest)
+    must_be_new(out, replace)
     if json is not None:
         need_suffix(json, ".json", "--json")
         must_differ(json, manifest, flag="--json")
