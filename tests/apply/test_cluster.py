@@ -1,8 +1,10 @@
 """Work on a real Dask scheduler with real workers, some of which are killed."""
 
+import logging
 import sys
 import time
 from concurrent.futures import Future
+from logging.handlers import BufferingHandler
 
 import errands
 import pytest
@@ -103,6 +105,8 @@ def test_a_scheduler_without_workers_that_loses_them_or_vanishes_is_a_sentence(t
 
     monkeypatch.setattr(cluster, "CONNECT", 2)
     monkeypatch.setattr(cluster, "PATIENCE", 3)
+    heard = BufferingHandler(1000)
+    logging.getLogger("distributed.client").addHandler(heard)
     own = LocalCluster(tmp_path, workers=0, nanny=False)
     try:
         own.wait(0)
@@ -131,7 +135,10 @@ def test_a_scheduler_without_workers_that_loses_them_or_vanishes_is_a_sentence(t
         assert done == [0, 0.1]
         assert len(said) == 1
         assert "no worker left" in said[0]
+        time.sleep(1)  # the client takes its leave in a thread
+        assert not [one for one in heard.buffer if one.exc_info]  # 30 lines of calls at the terminal
     finally:
+        logging.getLogger("distributed.client").removeHandler(heard)
         own.end()
 
 

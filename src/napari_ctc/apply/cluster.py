@@ -5,6 +5,7 @@ The scheduler retries the tasks of workers that die, and hands what is shared to
 
 from __future__ import annotations
 
+import logging
 import os
 from asyncio import CancelledError as AsyncCancelledError
 from collections.abc import Callable
@@ -67,6 +68,7 @@ class Cluster:
         self._told = False
         self._suspects = Lock()
         self._asked: WeakSet[Any] = WeakSet()  # futures of Dask
+        logging.getLogger("distributed.client").addFilter(_worth_saying)
         try:
             self._client = Client(address, timeout=CONNECT, set_as_default=False, name="napari-ctc")
         except (OSError, ValueError) as problem:
@@ -239,6 +241,14 @@ class Cluster:
                 self._client.unregister_worker_plugin(self._name)
         with suppress(Exception):
             self._client.close(timeout=FAREWELL)
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
+    """Leave out of Dask's log that it gave up a task of its own, which it prints with 30 lines of calls.
+
+    It does so where a scheduler has vanished, just before the sentence that says it.
+    """
+    return not (record.exc_info and isinstance(record.exc_info[1], AsyncCancelledError))
 
 
 async def _bring(remote: Any, asked: Future[Any]) -> None:
