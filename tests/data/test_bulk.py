@@ -89,16 +89,17 @@ def test_files_that_turn_out_otherwise_among_alike_ones_are_read_as_they_are(tmp
     turned = np.asfortranarray(alike)  # as large a file, with another header
     cut = alike[:-1]
     with_more = tmp_path / "4.npy"
-    for place, one in enumerate([alike, alike, turned, cut, alike, alike]):
+    stored = [alike, alike, turned, cut, alike, alike, alike[None]]  # the last is a stack of one, as large as one
+    for place, one in enumerate(stored):
         np.save(tmp_path / f"{place}.npy", one)
     with with_more.open("ab") as file:
         file.write(b"something else")
-    keys = [f"{place}.npy" for place in range(6)]
+    keys = [f"{place}.npy" for place in range(7)]
     found = read_bulk(tmp_path, keys)
     assert not any(found.reasons)
-    assert [one.shape for one in found.images] == [alike.shape] * 3 + [cut.shape] + [alike.shape] * 2
-    for image, expected in zip(found.images, [alike, alike, turned, cut, alike, alike], strict=True):
-        np.testing.assert_array_equal(image, expected)
+    assert [one.shape for one in found.images] == [alike.shape] * 3 + [cut.shape] + [alike.shape] * 3
+    for image, expected in zip(found.images, stored, strict=True):
+        np.testing.assert_array_equal(image, expected.reshape(image.shape))
     assert found.digests == [hashlib.sha256((tmp_path / key).read_bytes()).hexdigest() for key in keys]
 
 

@@ -245,6 +245,14 @@ def test_an_index_must_fit_the_file(tmp_path):
         read_specimen(stack, 2)
 
 
+@pytest.mark.parametrize("shape", [(1, 8, 9, 4), (1, 4, 8, 9)])
+def test_a_stack_of_one_is_that_one_by_the_files_name_alone(tmp_path, shape):
+    pixels = np.arange(np.prod(shape), dtype=np.uint16).reshape(shape)
+    path = save(tmp_path / "one.npy", pixels)
+    np.testing.assert_array_equal(read_specimen(path), read_specimen(path, 0))
+    assert read_specimen(path).shape == (8, 9, 4)
+
+
 def test_reading_leaves_no_file_open(tmp_path):
     path = save(tmp_path / "stack.npy", np.asfortranarray(np.ones((3, 8, 9, 4))))
     read = read_specimen(path, 1)

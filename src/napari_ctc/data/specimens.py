@@ -107,7 +107,7 @@ def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout(
     ----------
     path : Path
     index : int or None
-        Which specimen of a stack; None for a file that is one specimen.
+        Which specimen of a stack; None for a file that is one specimen, or a stack of one.
     layout : Layout
 
     Returns
@@ -122,6 +122,8 @@ def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout(
     """
     file = open_file(path)
     contents = contents_of(path.name, file, layout)
+    if index is None and contents.count == 1:
+        index = 0  # the only one that the file's name can mean
     if (index is None) != (contents.count is None):
         what = "one specimen" if contents.count is None else f"a stack of {contents.count} specimens"
         raise SpecimenError(
