@@ -95,7 +95,10 @@ class TrainSettings(BaseModel):
         True, description="Keep a running average of the weights, which is steadier than the last step's."
     )
     label_smoothing: float = Field(
-        0.0, ge=0.0, le=0.3, description="Share of each label that is spread over all classes."
+        0.0,
+        ge=0.0,
+        le=0.3,
+        description="Share of each label that is spread over all classes, by how common they are.",
     )
     validation_fraction: float = Field(
         0.2,

@@ -9,7 +9,8 @@ from sklearn.utils.class_weight import compute_class_weight
 
 from napari_ctc.errors import SettingsError
 from napari_ctc.learn.losses import weighted_cross_entropy
-from napari_ctc.learn.weights import WEIGHTINGS, class_weights, loss_prior
+from napari_ctc.learn.weights import WEIGHTINGS, class_weights, loss_prior, met_shares, score_shifts
+from napari_ctc.score.calibration import called
 from napari_ctc.settings import Weighting
 
 COUNTS = np.array([1485, 1237, 27])
@@ -55,3 +56,18 @@ def test_a_rare_specimen_keeps_its_weight_in_its_batch():
     without = weighted_cross_entropy(scores, torch.tensor([0, 0, 0, 0]), weights)
     with_one = weighted_cross_entropy(scores, torch.tensor([0, 0, 0, 1]), weights)
     assert float(with_one / without) == pytest.approx((1.5 + 10) / 2)
+
+
+@pytest.mark.parametrize("weighting", WEIGHTINGS)
+def test_smoothed_labels_leave_each_class_its_specimens(weighting):
+    """Spread evenly, the rare class got more of each label than it is common: every specimen was called rare."""
+    counts = np.array([540, 450, 10])
+    spread = 0.2 * met_shares(counts, weighting)
+    wanted = 0.8 * np.eye(3) + spread  # (3, 3): what the network says of a sure specimen of each class
+    shifts, prior = score_shifts(counts, weighting), loss_prior(counts, weighting)
+    scores = torch.tensor(np.log(wanted) - shifts, dtype=torch.float32, requires_grad=True)
+    weights = torch.from_numpy(class_weights(counts, weighting))
+    shifted = scores + torch.from_numpy(shifts)
+    weighted_cross_entropy(shifted, torch.arange(3), weights, torch.tensor(spread).float()).backward()
+    assert scores.grad.abs().max() < 1e-5  # so these are the best scores by this loss
+    assert list(called(scores.detach().numpy(), prior, counts / counts.sum(), "balanced")) == [0, 1, 2]

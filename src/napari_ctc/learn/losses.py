@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from numpy.typing import ArrayLike
 from torch import Tensor
 
-from napari_ctc.learn.weights import WEIGHTINGS, loss_prior
+from napari_ctc.learn.weights import met_shares
 from napari_ctc.settings import Weighting
 
 
@@ -25,19 +25,16 @@ def entropy(shares: ArrayLike) -> float:
     return float(-(share * np.log(share)).sum())
 
 
-def guessing(counts: ArrayLike, weighting: Weighting, smoothing: float = 0.0) -> float:
+def guessing(counts: ArrayLike, weighting: Weighting) -> float:
     """Give the least training loss of a network that tells no specimen from another; nats.
 
     Less than the loss of equal scores where a rule leaves some classes more common than others: always saying the
-    common one is a start.
+    common one is a start. Smoothed labels are in mean as the others are.
     """
-    numbers = np.asarray(counts, dtype=np.float64)
-    # An adjusted loss meets the classes as they are; it is its scores that are for equal ones.
-    shares = numbers / numbers.sum() if WEIGHTINGS[weighting].adjusts else np.array(loss_prior(counts, weighting))
-    return entropy((1 - smoothing) * shares + smoothing / len(shares))
+    return entropy(met_shares(counts, weighting))
 
 
-def weighted_cross_entropy(scores: Tensor, truth: Tensor, weights: Tensor, smoothing: float = 0.0) -> Tensor:
+def weighted_cross_entropy(scores: Tensor, truth: Tensor, weights: Tensor, spread: Tensor | None = None) -> Tensor:
     """Mean over specimens of the weighted cross-entropy.
 
     Parameters
@@ -45,8 +42,10 @@ def weighted_cross_entropy(scores: Tensor, truth: Tensor, weights: Tensor, smoot
     scores : (B, K) raw scores
     truth : (B,) int64
     weights : (K,) float32
-    smoothing : float in [0, 1]
-        Share of each label that is spread over all classes (Szegedy et al. 2016).
+    spread : (K,) float32, or None
+        What each class gets of every label (label smoothing, Szegedy et al. 2016); the true one gets what is left
+        of one. It should be in the proportions that the loss meets: spread evenly, a very rare class gets more of
+        each label than it is common, and a decision that divides by how common it is calls everything so.
 
     Notes
     -----
@@ -54,5 +53,9 @@ def weighted_cross_entropy(scores: Tensor, truth: Tensor, weights: Tensor, smoot
     in the batch it is in; dividing by the number of specimens does not. The smoothed part is weighed by the true
     class, too: PyTorch weighs it by the other classes, which lets a rare one leak into every specimen.
     """
-    losses = F.cross_entropy(scores.float(), truth, reduction="none", label_smoothing=smoothing)
+    scores = scores.float()
+    losses = F.cross_entropy(scores, truth, reduction="none")
+    if spread is not None:
+        everywhere = -(F.log_softmax(scores, 1) @ spread)  # (B,) nats
+        losses = (1 - spread.sum()) * losses + everywhere
     return torch.dot(weights[truth], losses) / len(truth)

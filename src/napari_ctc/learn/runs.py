@@ -32,7 +32,7 @@ from napari_ctc.learn.sentinel import Sentinel
 from napari_ctc.learn.threads import Threads
 from napari_ctc.learn.trials import fastest, told
 from napari_ctc.learn.ways import Way, in_memory_format, scores_of
-from napari_ctc.learn.weights import WEIGHTINGS, class_weights, loss_prior, score_shifts
+from napari_ctc.learn.weights import WEIGHTINGS, class_weights, loss_prior, met_shares, score_shifts
 from napari_ctc.score.calibration import read_proportions
 from napari_ctc.settings import TrainSettings
 
@@ -56,6 +56,7 @@ class Run:
     optimiser: Optimiser
     weights: NDArray[np.float32]  # (K,) of the classes, in the loss
     shifts: NDArray[np.float32]  # (K,) nats, added to the scores in the loss
+    spread: NDArray[np.float64]  # (K,) what each class gets of every label
     prior: tuple[float, ...]  # (K,) the proportions that the scores are for
     shown: tuple[float, ...]  # (K,) the proportions that probabilities are for
     guessing: float  # nats; the least training loss without telling specimens apart
@@ -109,8 +110,10 @@ class Run:
         in_memory_format(network.to(device), torch.channels_last)
         steps, epochs = choose_steps(len(data.training), data.canvas.size, settings)
         counts = np.bincount(data.truth[data.training], minlength=len(deal.classes))
+        spread = np.zeros(len(counts))
         if settings.label_smoothing:
-            loss = partial(loss, smoothing=settings.label_smoothing)  # type: ignore[call-arg]
+            spread = settings.label_smoothing * met_shares(counts, settings.weighting)
+            loss = partial(loss, spread=torch.from_numpy(spread).float().to(device))  # type: ignore[call-arg]
         return cls(
             deal=deal,
             data=data,
@@ -123,9 +126,10 @@ class Run:
             optimiser=Optimiser(network, settings),
             weights=class_weights(counts, settings.weighting),
             shifts=score_shifts(counts, settings.weighting),
+            spread=spread,
             prior=loss_prior(counts, settings.weighting),
             shown=read_proportions(settings.proportions, deal.classes, counts),
-            guessing=guessing(counts, settings.weighting, settings.label_smoothing),
+            guessing=guessing(counts, settings.weighting),
             parent=start.digest if start else "",
             averaged=copy.deepcopy(network).eval().requires_grad_(False) if settings.averaging else None,
             sentinel=Sentinel(
@@ -188,7 +192,8 @@ class Run:
     def chance(self, rows: NDArray[np.int64]) -> float:
         """Give the loss of equal scores for some specimens: what an untrained network should have; nats."""
         truth = self.data.truth[rows]
-        equal = np.log(np.exp(self.shifts).sum()) - self.shifts  # (K,) nats, for each true class
+        labels = (1 - self.spread.sum()) * np.eye(len(self.spread)) + self.spread  # (K, K) smoothed
+        equal = np.log(np.exp(self.shifts).sum()) - labels @ self.shifts  # (K,) nats, for each true class
         return float((self.weights[truth] * equal[truth]).mean())
 
     @property

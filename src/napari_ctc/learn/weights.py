@@ -107,12 +107,22 @@ def score_shifts(counts: ArrayLike, weighting: Weighting) -> NDArray[np.float32]
     return shifts
 
 
+def met_shares(counts: ArrayLike, weighting: Weighting) -> NDArray[np.float64]:
+    """Give the class proportions that the loss meets, weights and draws counted in; (K,), summing to one.
+
+    An adjusted loss meets the classes as they are: it is its scores that are for equal ones.
+    """
+    numbers = np.asarray(counts, dtype=np.float64)
+    rule = WEIGHTINGS[weighting]
+    met = np.ones_like(numbers) if rule.resamples else numbers * rule.weigh(numbers)
+    shares: NDArray[np.float64] = met / met.sum()
+    return shares
+
+
 def loss_prior(counts: ArrayLike, weighting: Weighting) -> tuple[float, ...]:
     """Give the class proportions that the scores are for, summing to one.
 
     Uniform where the rule makes classes equal; else the training counts times the weights.
     """
-    numbers = np.asarray(counts, dtype=np.float64)
-    rule = WEIGHTINGS[weighting]
-    pretended = np.ones_like(numbers) if rule.adjusts or rule.resamples else numbers * rule.weigh(numbers)
-    return tuple(float(share) for share in pretended / pretended.sum())
+    met = met_shares(counts, weighting)
+    return tuple((np.full_like(met, 1 / len(met)) if WEIGHTINGS[weighting].adjusts else met).tolist())
