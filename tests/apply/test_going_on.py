@@ -183,6 +183,23 @@ def test_a_file_that_no_classification_began_is_not_written_over(folder, tiny_cl
     run(classified(folder, tiny_classifier, out))  # what was begun here is gone on with
 
 
+def test_a_table_that_somebody_filled_in_is_not_written_over(folder, tiny_classifier, tmp_path):
+    out = tmp_path / "predictions.csv"
+    run(classified(folder, tiny_classifier, out))
+    run(classified(folder, tiny_classifier, out))  # as it was written: the same again
+    table = pd.read_csv(out, dtype=str, keep_default_na=False)
+    table.assign(label="cell").to_csv(out, index=False)
+    filled = out.read_bytes()
+    with pytest.raises(PredictionsError, match=r"was changed after it was written here.*--replace"):
+        run(classified(folder, tiny_classifier, out))
+    assert out.read_bytes() == filled
+    run(classified(folder, tiny_classifier, out, replace=True))
+    assert (Predictions.read(out).table["label"] == "").all()
+    out.unlink()
+    run(classified(folder, tiny_classifier, out))
+    assert len(Predictions.read(out)) == 40
+
+
 def test_a_folder_in_the_way_of_the_table_is_named_before_anything_is_computed(folder, tiny_classifier, tmp_path):
     (tmp_path / "out.csv").mkdir()
     rows = []

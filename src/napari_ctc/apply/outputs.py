@@ -184,7 +184,10 @@ class ToFile:
             assert self._writer is not None
             self._writer.close()
             self._writer = None
-            (self._parts.folder / f"table{self.out.suffix}").replace(saved)
+            table = self._parts.folder / f"table{self.out.suffix}"
+            if not stopped:
+                self._parts.will_be(table)
+            table.replace(saved)
         except CTCError as problem:
             raise self._going_on(str(problem)) from problem
         except OSError as problem:

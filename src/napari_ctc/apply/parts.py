@@ -3,10 +3,12 @@
 Beside `predictions.csv` stands the folder `.predictions.csv.parts`: a record of what decides every number, the
 listing of the specimens in order, and a file for each chunk of the listing that is done. Each file is written
 whole or not at all and waited for, so a killed program or a power cut loses the chunk at work and nothing else.
+Size and time of the table are kept as well, so that one that a person has changed is not written over.
 """
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -25,7 +27,7 @@ from napari_ctc.data.specimens import split_key
 from napari_ctc.errors import LockedError, PredictionsError
 
 _NAME = re.compile(r"(\d{12})-(\d{12})\.parquet")
-_LISTING, _LOCK = "listing.parquet", "lock"
+_LISTING, _WRITTEN, _LOCK = "listing.parquet", "written.json", "lock"
 _OF_FEW = ["label", "source", "split", "by"]  # columns of the listing with few values
 ROWS_IN_GROUP = 2**14  # of the listing, that are compressed together
 
@@ -71,8 +73,8 @@ class Parts:
         Raises
         ------
         PredictionsError
-            If that is there, or a file that was not begun here, and not to be replaced; or if another program is
-            writing this output.
+            If that is there, or a file that was not begun here or was changed since, and not to be replaced; or
+            if another program is writing this output.
         CTCError
             If the folder cannot be written to.
         """
@@ -94,6 +96,12 @@ class Parts:
                     f"{out.name} was begun {why}: one table never holds both. Choose another name for the output, "
                     f"or say that it may be replaced (--replace at a terminal)."
                 )
+            if begun is not None and not anew and parts._edited(out):
+                raise PredictionsError(
+                    f"{out} was changed after it was written here, perhaps by labels that somebody gave, and is "
+                    f"not written over. Choose another name for the output, or say that it may be replaced "
+                    f"(--replace at a terminal)."
+                )
             parts._clear(all_of_it=begun is None or bool(why))
             if begun is None or why:
                 write_whole(folder / RECORD, record.model_dump_json(indent=1).encode())
@@ -109,7 +117,7 @@ class Parts:
     def _clear(self, all_of_it: bool) -> None:
         """Remove what a killed program left half written, or everything."""
         for entry in self.folder.iterdir():
-            kept = entry.name in (RECORD, _LISTING) or _NAME.fullmatch(entry.name)
+            kept = entry.name in (RECORD, _LISTING, _WRITTEN) or _NAME.fullmatch(entry.name)
             if entry.name != _LOCK and (all_of_it or not kept):
                 entry.unlink()
 
@@ -211,6 +219,29 @@ class Parts:
         with replacing(self._path(span)) as temporary:
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         self.done[span.start] = span
+
+    def will_be(self, table: Path) -> None:
+        """Note what the table is that is about to get the output's name.
+
+        Raises
+        ------
+        OSError, CTCError
+            If it is gone, or the disk is full.
+        """
+        last = [*self._written()[-1:], size_and_time(table)]  # a killed program may have left the one before
+        write_whole(self.folder / _WRITTEN, json.dumps(last).encode())
+
+    def _written(self) -> list[tuple[int, str]]:
+        """Give size and time of the last tables that were written here; none if it is not known."""
+        try:
+            return [(int(size), str(time)) for size, time in json.loads((self.folder / _WRITTEN).read_bytes())]
+        except (OSError, ValueError, TypeError):
+            return []
+
+    def _edited(self, out: Path) -> bool:
+        """Say whether somebody else has changed the output since it was written."""
+        written = self._written()
+        return bool(written) and out.exists() and size_and_time(out) not in written
 
     def _path(self, span: range) -> Path:
         return self.folder / f"{span.start:012}-{span.stop:012}.parquet"
