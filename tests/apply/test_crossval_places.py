@@ -3,12 +3,14 @@
 import os
 import signal
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from test_crossval import write_specimens
 
 from napari_ctc.apply.crossval import cross_validate
+from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import TrainingError
 from napari_ctc.events import FoldDone, Said, Skipped, run
 from napari_ctc.settings import TrainSettings
@@ -44,6 +46,17 @@ def test_folds_in_processes_say_what_folds_here_say(here, tmp_path):
     assert done[-1] == 1000
     assert [event.path for event in events if isinstance(event, Skipped)] == ["23.npy"]
     assert (tmp_path / "out.csv").exists()
+
+
+def test_folds_elsewhere_know_the_channels_that_the_manifest_was_opened_with(tmp_path):
+    manifest = write_specimens(tmp_path)
+    for row in range(len(manifest)):
+        path, _ = manifest.locate(row)
+        np.save(path, np.ascontiguousarray(np.load(path)[:, :, :3]))
+    settings = TrainSettings(**{name: getattr(QUICK, name) for name in QUICK.model_fields_set - {"channels"}})
+    three = replace(manifest, layout=Layout(3, "last"))
+    found = run(cross_validate(three, settings, folds=2, on="processes:1"))
+    assert not found.predictions.failed
 
 
 def test_no_core_is_set_aside_for_processes_that_have_no_fold(tmp_path):

@@ -106,6 +106,10 @@ WRONG = {
         "path,label\na.npy,x\n\na.npy,y\n",
         "line 4: a.npy is called 'y'.*'x' on line 2",
     ),
+    "two parts for one specimen": (
+        "path,label,split\na.npy,x,train\na.npy,x,test\n",
+        "line 3: a.npy is marked 'test'.*'train' on line 2",
+    ),
     "no path": ("path,label\na.npy,x\n,y\n", "line 3: the path is empty"),
     "another kind of file": ("path,label\na.npy,x\nb.tif,y\n", r"line 3: b\.tif is not a file of a known format"),
     "a folder": ("path,label\nfolder,x\n", "line 2: folder is not a file"),

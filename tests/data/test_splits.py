@@ -98,6 +98,34 @@ def test_test_rows_are_never_dealt():
     assert len(dealt.validation) > 0
 
 
+def test_marks_of_a_test_stay_when_more_is_held_out():
+    manifest = manifest_of(["a", "b"] * 50, marks=["test"] * 10 + ["train"] * 50 + [""] * 40)
+    marked = hold_out(manifest, 0.2).table["split"]
+    assert set(marked[:10]) == {"test"}
+    assert (marked[10:] == "test").sum() == 18
+    assert (marked[10:] == "train").sum() == 72
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_shares_a_source_with_marked_training_is_not_held_out(seed):
+    sources = [f"s{row % 10}" for row in range(200)]
+    marks = ["train" if row % 10 < 5 and row < 100 else "" for row in range(200)]
+    manifest = manifest_of(["a", "a", "b", "b"] * 50, sources, marks)
+    dealt = split(manifest, 0.2, seed)
+    column = manifest.table["source"]
+    assert set(column[dealt.validation]) <= {"s5", "s6", "s7", "s8", "s9"}
+    assert not set(column[dealt.validation]) & set(column[dealt.train])
+    assert len(dealt.train) + len(dealt.validation) == 200
+    assert dealt.notes == ()
+
+
+def test_where_every_source_is_marked_training_in_part_it_is_said():
+    manifest = manifest_of(["a", "b"] * 20, ["s0", "s0", "s1", "s1"] * 10, ["train"] * 20 + [""] * 20)
+    dealt = split(manifest, 0.2, 0)
+    assert len(dealt.validation)
+    assert "both trained on and held out" in dealt.notes[-1]
+
+
 def test_the_seed_decides_the_split():
     manifest = manifest_of(["a", "b"] * 50)
     assert list(split(manifest, 0.2, 1).validation) == list(split(manifest, 0.2, 1).validation)

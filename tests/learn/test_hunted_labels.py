@@ -29,9 +29,17 @@ def labelled(own_folder):
 
 
 def test_labels_are_counted_as_hunted_unless_drawn_at_random_and_judged_blind(labelled, drawn_folder):
-    assert hunted(labelled / "labels.csv") == 8
-    assert hunted(drawn_folder / "manifest.csv") == 0  # nobody knows how those were picked
+    assert hunted(Manifest.open(labelled / "labels.csv")) == 8
+    assert hunted(Manifest.open(drawn_folder / "manifest.csv")) == 0  # nobody knows how those were picked
     assert rate_note(Manifest.open(drawn_folder / "manifest.csv")) == ""
+
+
+def test_only_the_labels_of_the_specimens_in_question_count(labelled):
+    manifest = Manifest.open(labelled / "labels.csv")
+    fair = [row for row in range(len(manifest)) if not hunted(manifest.rows([row]))]
+    assert len(fair) == 4
+    assert rate_note(manifest.rows(fair)) == ""
+    assert rate_note(manifest.rows(fair), manifest).startswith("8 of")
 
 
 def test_the_note_is_told_before_training_and_with_an_evaluation(labelled, tmp_path):

@@ -204,3 +204,28 @@ def test_a_plan_and_its_weights_need_no_torch(tmp_path):
         "assert found.planned.training == (40, 8), found; assert 'torch' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_labels_of_a_classifier_are_learnt_and_never_held_out(tmp_path):
+    manifest = table(tmp_path, a=40, b=40)
+    by = ["classifier" if row % 2 else "" for row in range(80)]
+    sources = [f"s{row % 8 // 2}" for row in range(80)]
+    manifest = manifest.with_column("by", by).with_column("source", sources)
+    deal = deal_out(manifest, TrainSettings(accept_classifier_labels=True))
+    assert set(deal.validation.table["by"]) == {""}
+    assert not set(deal.validation.table["source"]) & set(deal.training.table["source"])
+    assert (deal.training.table["by"] == "classifier").sum() == 30
+    assert any("Of the 40 labels that a classifier gave, 30 are trained on" in note for note in deal.notes)
+
+
+def test_figures_from_labels_of_a_classifier_are_told(tmp_path):
+    manifest = table(tmp_path, a=20, b=20).with_column("by", ["classifier"] * 40)
+    deal = deal_out(manifest, TrainSettings(accept_classifier_labels=True))
+    assert any("8 of the 8 validation labels were given by a classifier" in note for note in deal.notes)
+
+
+def test_sources_that_train_and_validate_are_told(tmp_path):
+    manifest = table(tmp_path, a=20, b=20).with_column("source", ["s1", "s2"] * 20)
+    rows = np.arange(40)
+    deal = deal_out(manifest.rows(rows[:30]), TrainSettings(), manifest.rows(rows[30:]))
+    assert any("2 sources are both trained on and held out" in note for note in deal.notes)

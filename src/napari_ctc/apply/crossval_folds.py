@@ -196,7 +196,7 @@ def _packed(work: Work) -> bytes:
         "table": used.table.to_dict("list"),
         "root": str(used.root),
         "layout": [used.layout.channels, used.layout.axis],
-        "settings": work.settings.model_dump(),
+        "settings": work.settings.model_dump(exclude_unset=True),  # what is set wins over the manifest's layout
         "names": work.names,
     }
     return json.dumps(content).encode()

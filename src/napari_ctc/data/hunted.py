@@ -7,25 +7,22 @@ a table that somebody brought along, are passed over: how they were picked, nobo
 from __future__ import annotations
 
 from contextlib import suppress
-from pathlib import Path
-from typing import TYPE_CHECKING
 
 from napari_ctc.data.history import History
 from napari_ctc.data.journal_file import journal_path
 from napari_ctc.data.labels import LabelTable
 from napari_ctc.data.lines import read_lines
+from napari_ctc.data.manifest import Manifest, rebase
 from napari_ctc.errors import JournalError
-
-if TYPE_CHECKING:
-    from napari_ctc.data.manifest import Manifest
 
 NOT_A_RATE = "from hunted labels: not a rate"
 """What stands beside a figure that is not of randomly picked specimens."""
 
 
-def hunted(table: Path) -> int:
-    """Count the labels that stand in a table's journal and were not both picked at random and given blind."""
+def hunted(manifest: Manifest) -> int:
+    """Count the specimens of a manifest whose labels were not both picked at random and given blind."""
     history = History(LabelTable())
+    table = manifest.labels_file
     try:
         entries = read_lines(journal_path(table)).entries
     except JournalError:
@@ -34,12 +31,13 @@ def hunted(table: Path) -> int:
         with suppress(KeyError, TypeError, ValueError):  # a damaged line
             history.apply(entry)
     fair = set().union(*history.random_labels().values())
-    return sum(bool(label.name) and key not in fair for key, label in history.given.items())
+    here = set(rebase(manifest.keys, manifest.root, table.parent))
+    return sum(bool(one.name) and key in here and key not in fair for key, one in history.given.items())
 
 
-def rate_note(manifest: Manifest) -> str:
-    """Say that figures of a manifest's labels are no rates; empty if nothing is known against it."""
-    number = hunted(manifest.labels_file)
+def rate_note(*manifests: Manifest) -> str:
+    """Say that figures of the labels of some manifests are no rates; empty if nothing is known against it."""
+    number = sum(map(hunted, manifests))
     if not number:
         return ""
     return (

@@ -82,14 +82,35 @@ def split(
     if marks_validation(manifest):
         return Split(free[marked[free] != "validation"], validation, _notes_on_sides(manifest, free, validation))
     movable = free[marked[free] == ""]
-    fixed = free[marked[free] == "train"]
     if not len(movable):  # the manifest marks training and test alone: hold some of its training out
-        movable, fixed = free, fixed[:0]
+        movable = free
+    elif groups is None:
+        movable = _loose(manifest, movable, free[marked[free] == "train"])
     group = _groups_of_sources(manifest.rows(movable)) if groups is None else np.asarray(groups)[movable]
     known = np.zeros(len(manifest), dtype=bool) if seen is None else seen
     held, notes = _held_out(manifest.rows(movable), group, known[movable], fraction, seed)
     validation = np.sort(movable[held])
-    return Split(np.setdiff1d(free, validation), validation, notes)
+    train = np.setdiff1d(free, validation)
+    if len(movable) < len(free) and (shared := note_on_sources(manifest.rows(train), manifest.rows(validation))):
+        notes = (*notes, shared)
+    return Split(train, validation, notes)
+
+
+def note_on_sources(training: Manifest, held: Manifest) -> str:
+    """Say how many sources specimens of both come from; empty if none does."""
+    both = (set(training.table["source"]) & set(held.table["source"])) - {""}
+    if not both:
+        return ""
+    number = f"{len(both)} sources are" if len(both) > 1 else f"The source {next(iter(both))} is"
+    return f"{number} both trained on and held out, so the figures may promise too much."
+
+
+def _loose(manifest: Manifest, movable: Rows, fixed: Rows) -> Rows:
+    """Leave those out that share a source with rows marked train, unless too few of a class are left without."""
+    sources = manifest.table["source"].to_numpy()
+    loose = movable[~np.isin(sources[movable], list(set(sources[fixed]) - {""}))]
+    labels = manifest.table["label"].to_numpy()
+    return loose if set(labels[loose]) == set(labels[movable]) else movable
 
 
 def marks_validation(manifest: Manifest) -> bool:
@@ -106,16 +127,17 @@ def note_on_test(manifest: Manifest) -> str:
 
 
 def hold_out(manifest: Manifest, fraction: float = 0.2, seed: int = 0) -> Manifest:
-    """Mark a share of the labelled specimens as `test` and the others as `train`.
+    """Mark a share of the labelled specimens as `test` and the others as `train`; those marked test stay so.
+
+    The share is of those that are not marked test yet.
 
     Returns
     -------
     Manifest
         With its column `split` filled for labelled rows, and the split's notes.
     """
-    cleared = manifest.with_column("split", [""] * len(manifest))
-    dealt = split(cleared, fraction, seed)
-    marks = np.full(len(manifest), "", dtype=object)
+    marks = np.where(manifest.table["split"] == "test", "test", "").astype(object)
+    dealt = split(manifest.with_column("split", marks), fraction, seed)
     marks[dealt.train], marks[dealt.validation] = "train", "test"
     marked = manifest.with_column("split", marks)
     return Manifest(marked.table, marked.root, marked.layout, (*marked.notes, *dealt.notes))
@@ -282,8 +304,5 @@ def _notes_on_sides(manifest: Manifest, free: Rows, validation: Rows) -> tuple[s
         f"There is no {name} among the training specimens that the manifest marks."
         for name in sorted(held - train)
     ]
-    sources = manifest.table["source"].to_numpy()
-    shared = (set(sources[np.setdiff1d(free, validation)]) & set(sources[validation])) - {""}
-    if shared:
-        notes.append(f"{len(shared)} sources are on both sides of the split that the manifest marks.")
-    return tuple(notes)
+    shared = note_on_sources(manifest.rows(np.setdiff1d(free, validation)), manifest.rows(validation))
+    return (*notes, shared) if shared else tuple(notes)

@@ -127,7 +127,7 @@ def checked_columns(
     if repeated := [name for name in COLUMNS if names.count(name) > 1]:
         raise ManifestError(f"{path.name}: the column '{repeated[0]}' stands twice. Keep one of them.")
     home = f"{path.parent.absolute().as_posix().rstrip('/')}/"  # whole paths below it count as relative ones
-    seen: dict[str, tuple[int, str]] = {}
+    seen: dict[str, tuple[int, str, str]] = {}
     values: dict[str, list[str]] = {name: [] for name in COLUMNS}
     repeats = 0
     for line, cells in rows:
@@ -136,20 +136,24 @@ def checked_columns(
             raise ManifestError(f"{where}: {len(cells)} columns where {len(names)} were expected.")
         row = {name: cells[place] if place < len(cells) else "" for name, place in places.items()}
         key, label = checked_key(row["path"], where).removeprefix(home), row.get("label", "")
-        if key in seen:
-            earlier, other = seen[key]
-            if label != other:
-                raise ManifestError(
-                    f"{where}: {key} is called '{label}' here but '{other}' on line {earlier}. Keep one of them."
-                )
-            repeats += 1
-            continue
-        seen[key] = line, label
         split = SPLITS.get(row.get("split", "").lower())
         if split is None:
             raise ManifestError(
                 f"{where}: '{row['split']}' is no part of a split. Write train, validation, test, or nothing."
             )
+        if key in seen:
+            earlier, other, part = seen[key]
+            if label != other:
+                raise ManifestError(
+                    f"{where}: {key} is called '{label}' here but '{other}' on line {earlier}. Keep one of them."
+                )
+            if split != part:
+                raise ManifestError(
+                    f"{where}: {key} is marked '{split}' here but '{part}' on line {earlier}. Keep one of them."
+                )
+            repeats += 1
+            continue
+        seen[key] = line, label, split
         by = row.get("by", "").lower()
         if by not in AUTHORS:
             raise ManifestError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from napari_ctc.data.hunted import rate_note
 from napari_ctc.data.manifest import Manifest, rebase
 from napari_ctc.data.specimens import Layout
-from napari_ctc.data.splits import note_on_test, split
+from napari_ctc.data.splits import Split, note_on_sources, note_on_test, split
 from napari_ctc.errors import SettingsError
 from napari_ctc.learn.devices import check_device
 from napari_ctc.score.calibration import read_proportions
@@ -81,7 +82,7 @@ def deal_out(
     _check_labels(used, settings)
     if validation is None:
         classes = used.classes
-        parts = split(manifest, settings.validation_fraction, settings.seed, seen=seen)
+        parts = _by_person(manifest, settings, seen)
         training, held, notes = manifest.rows(parts.train), manifest.rows(parts.validation), parts.notes
     else:
         training = used.rows(np.flatnonzero((used.table["split"] != "validation").to_numpy()))
@@ -93,6 +94,7 @@ def deal_out(
         known = held.labels(classes) >= 0
         notes = () if known.all() else (_foreign_note(held, known),)
         held = held.rows(np.flatnonzero(known))
+        notes += tuple(filter(None, (note_on_sources(training, held), _note_on_authors(held))))
     deal = Deal(
         classes,
         training,
@@ -102,10 +104,43 @@ def deal_out(
         tuple((labelled.counts(classes) - used.counts(classes)).tolist()),
         notes,
     )
-    others = filter(None, (note_on_test(manifest), rate_note(manifest)))
+    others = filter(None, (note_on_test(manifest), rate_note(training, held)))
     checked = replace(deal, notes=(*notes, *_checked_deal(deal, settings), *_alike(classes), *others))
     read_proportions(settings.proportions, classes, deal.counts(deal.training_truth))  # refused now, not later
     return checked
+
+
+def _by_person(manifest: Manifest, settings: TrainSettings, seen: NDArray[np.bool_] | None) -> Split:
+    """Hold out only what a person labelled; what a classifier did is learnt, save of held-out sources."""
+    table = manifest.table
+    label, marked = table["label"].to_numpy(), table["split"].to_numpy()
+    theirs = (label != "") & (table["by"] == "classifier").to_numpy() & (marked != "test")
+    persons = manifest.with_column("label", np.where(theirs, "", label))
+    dealt = partial(split, fraction=settings.validation_fraction, seed=settings.seed, seen=seen)
+    if not theirs.any() or len(persons.labelled().classes) < 2:  # too little of a person to hold out
+        parts = dealt(manifest)
+        return replace(
+            parts, notes=(*parts.notes, *filter(None, [_note_on_authors(manifest.rows(parts.validation))]))
+        )
+    parts = dealt(persons)
+    source = table["source"].to_numpy()
+    held = np.isin(source, list(set(source[parts.validation]) - {""})) | (marked == "validation")
+    train = np.union1d(parts.train, np.flatnonzero(theirs & ~held))
+    note = (
+        f"Of the {int(theirs.sum()):,} labels that a classifier gave, {int((theirs & ~held).sum()):,} are trained "
+        f"on; those of held-out sources are left out, and none is held out."
+    )
+    return Split(train, parts.validation, (*parts.notes, note))
+
+
+def _note_on_authors(held: Manifest) -> str:
+    number = int((held.table["by"] == "classifier").sum())
+    if not number:
+        return ""
+    return (
+        f"{number:,} of the {len(held):,} validation labels were given by a classifier, not by a person: the "
+        f"figures say how well this one agrees with it."
+    )
 
 
 def with_layout(manifest: Manifest, settings: TrainSettings) -> Manifest:
