@@ -27,10 +27,25 @@ def predictions(tmp_path: Path) -> Predictions:
     by = ["abc", "float32"]
     read_as = ["balanced", "leukocyte=0.54, NA=0.45, tumour cell=0.01", "leukocyte, NA"]
     rows = [
-        ["one.npy", "s1", "NA", 0.7, 0.2, 0.7, 0.1, "leukocyte", "", *by, 384, "2026-01-01", "f" * 64],
-        ["broken.npy", "s1", "", np.nan, np.nan, np.nan, np.nan, "", "is cut short", *by, None, "", ""],
-        ["stack.npy#0", "s2", "tumour cell", 0.5, 0.3, 0.2, 0.5, "", "", *by, 1152, "2026-01-01", "e" * 64],
-        ["stack.npy#1", "s2", "leukocyte", 0.9, 0.9, 0.05, 0.05, "", "", *by, 1152, "2026-01-01", "e" * 64],
+        ["one.npy", "s1", "NA", 0.7, 0.2, 0.7, 0.1, "leukocyte", "test", "", *by, 384, "2026-01-01", "f" * 64],
+        ["broken.npy", "s1", "", np.nan, np.nan, np.nan, np.nan, "", "", "is cut short", *by, None, "", ""],
+        ["stack.npy#0", "s2", "tumour cell", 0.5, 0.3, 0.2, 0.5, "", "", "", *by, 1152, "2026-01-01", "e" * 64],
+        [
+            "stack.npy#1",
+            "s2",
+            "leukocyte",
+            0.9,
+            0.9,
+            0.05,
+            0.05,
+            "",
+            "train",
+            "",
+            *by,
+            1152,
+            "2026-01-01",
+            "e" * 64,
+        ],
     ]
     rows = [[*row, *read_as] for row in rows]
     table = typed(pd.DataFrame(rows, columns=columns(CLASSES), dtype=object), CLASSES)
@@ -110,7 +125,9 @@ def test_a_table_of_something_else_is_refused_in_words(tmp_path):
 
 def test_labels_are_a_persons_unless_asked(predictions, tmp_path):
     assert export_labels(predictions, tmp_path / "labels.csv") == 1
-    assert (tmp_path / "labels.csv").read_text() == "path,label,source\nspecimens/one.npy,leukocyte,s1\n"
+    assert (
+        tmp_path / "labels.csv"
+    ).read_text() == "path,label,source,split\nspecimens/one.npy,leukocyte,s1,test\n"
 
 
 def test_a_classifiers_labels_say_that_they_are(predictions, tmp_path):

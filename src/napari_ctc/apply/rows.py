@@ -80,7 +80,7 @@ def rows_of(
     kept : pyarrow.Table
         As `columns_of` makes it.
     given : pandas.DataFrame
-        The same specimens in the manifest: `path`, `label`, `source`, `by`.
+        The same specimens in the manifest: `path`, `label`, `source`, `split`, `by`.
     classes : sequence of K str
     constants : mapping
         Columns that are the same in all rows: the classifier's digest, precision, how scores were read.
@@ -105,6 +105,7 @@ def rows_of(
         **probabilities,
         # What a classifier said is no label, whoever wrote it into a manifest.
         "label": given["label"].mask(not_said, "").array if not_said.any() else label,
+        "split": given["split"].array,
         **{name: _text(kept[name]) for name in ("error", "modified", "sha256")},
         "bytes": _whole(kept["bytes"]),
         **{name: _text(pa.repeat(text, n)) for name, text in constants.items()},

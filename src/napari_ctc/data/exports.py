@@ -69,7 +69,8 @@ def export_labels(
         more = "" if which == "both" else " To export what the classifier said as well, choose 'both'."
         raise PredictionsError(f"No specimen has a label from a person, so there is nothing to export.{more}")
     frame = pd.DataFrame(
-        {"path": table["path"], "label": label, "source": table["source"], "split": "", "by": by}, dtype="str"
+        {"path": table["path"], "label": label, "source": table["source"], "split": table["split"], "by": by},
+        dtype="str",
     )
     labels = Manifest(frame.iloc[rows].reset_index(drop=True), predictions.root)
     if which == "person":

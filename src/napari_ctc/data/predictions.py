@@ -20,8 +20,8 @@ from napari_ctc.errors import PredictionsError
 
 BEFORE = ("path", "source", "predicted", "probability")
 READ_AS = ("decision", "proportions", "calibrated")  # how raw scores were read
-LATER = ("precision", *READ_AS)  # columns that older tables lack
-AFTER = ("label", "error", "classifier", "precision", "bytes", "modified", "sha256", *READ_AS)
+LATER = ("split", "precision", *READ_AS)  # columns that older tables lack
+AFTER = ("label", "split", "error", "classifier", "precision", "bytes", "modified", "sha256", *READ_AS)
 TEXT = ("path", "source", "predicted", "label", "error", "classifier", "modified", "sha256", *LATER)
 
 
@@ -39,10 +39,10 @@ class Predictions:
     table : pandas.DataFrame
         A row a specimen: `path` (its key), `source`, `predicted` (a class, or empty where the file could not
         be read), `probability` (of `predicted`), `p_<class>` for each class, `label` (what a person said),
-        `error` (why there is no prediction), `classifier` (its digest), `precision` ("float32" or "bfloat16"), and
-        of the specimen's file: `bytes`, `modified` (UTC, ISO 8601) and `sha256`. How the classifier's scores were
-        read: `decision`, `proportions` (as "leukocyte=0.54, debris=0.46") and `calibrated` (the classes whose
-        probability is more than a score, with commas between).
+        `split` (as the manifest marks it), `error` (why there is no prediction), `classifier` (its digest),
+        `precision` ("float32" or "bfloat16"), and of the specimen's file: `bytes`, `modified` (UTC, ISO 8601)
+        and `sha256`. How the classifier's scores were read: `decision`, `proportions` (as "leukocyte=0.54,
+        debris=0.46") and `calibrated` (the classes whose probability is more than a score, with commas between).
     root : Path
         The folder that relative paths start from.
     classes : tuple of str

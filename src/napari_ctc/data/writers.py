@@ -19,7 +19,17 @@ if TYPE_CHECKING:
     import pandas as pd
 
 ROW_GROUP = 2**15  # rows that a reader of Parquet takes at once
-_OF_FEW = ("source", "predicted", "label", "classifier", "precision", "decision", "proportions", "calibrated")
+_OF_FEW = (
+    "source",
+    "predicted",
+    "label",
+    "split",
+    "classifier",
+    "precision",
+    "decision",
+    "proportions",
+    "calibrated",
+)
 
 
 class Writer(Protocol):

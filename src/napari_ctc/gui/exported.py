@@ -31,7 +31,7 @@ def predictions_of(session: Session, indices: NDArray[np.integer] | None = None)
     shown = wanted[session.fits_first(wanted)]
     wanted = session.each_once(shown)
     manifest = session.manifest(wanted)
-    table = _table(session, wanted).assign(path=manifest.keys)
+    table = _table(session, wanted).assign(path=manifest.keys, split=manifest.table["split"].to_numpy())
     if len(wanted) < len(shown):  # what a person said of a file may stand in another of its rows
         codes = labels_by_file(session.files, session.rows.label, shown)[wanted]
         table["label"] = _names(session)[codes]
@@ -40,7 +40,7 @@ def predictions_of(session: Session, indices: NDArray[np.integer] | None = None)
 
 
 def _table(session: Session, wanted: NDArray[np.integer]) -> pd.DataFrame:
-    """Make the table, `path` still missing; only what is current goes out as a prediction."""
+    """Make the table, `path` and `split` still missing; only what is current goes out as a prediction."""
     rows, words = session.rows, session.words
     status, speaker, head = words.status[wanted], words.speaker, is_instant(words.speaker)
     current = status == Status.CURRENT
@@ -67,7 +67,7 @@ def _table(session: Session, wanted: NDArray[np.integer]) -> pd.DataFrame:
     }
     probabilities = np.where(current[:, None], words.probabilities[wanted], np.nan)
     data |= {f"p_{name}": probabilities[:, place] for place, name in enumerate(words.classes)}
-    return pd.DataFrame(data | {"path": ""})[columns(words.classes)]
+    return pd.DataFrame(data | {"path": "", "split": ""})[columns(words.classes)]
 
 
 def _names(session: Session) -> NDArray[np.object_]:
