@@ -639,3 +639,50 @@ def test_labels_of_files_with_odd_names_are_read_again(tmp_path, content):
     again = LabelTable.of(path, after.with_labels({" first.npy": Label("tumour cell")}, {}))
     assert again.labels[" first.npy"].name == "tumour cell"
     assert len(again.labels) == len(after.labels)
+
+
+# -------------------------------------------------------------------------- whoever reads the table alone
+
+
+def test_labels_of_a_killed_window_count_for_whoever_reads_the_table(table):
+    np.save(table.parent / "d.npy", np.zeros((8, 9, 4), np.uint8))
+    journal = Journal(table)
+    journal.label(["b.npy", "d.npy"], "cell")
+    journal.clear(["a.npy"])
+    journal.label(["gone.npy"], "cell")
+    for manifest in (Manifest.read(table), Manifest.open(table.parent)):
+        assert dict(zip(manifest.keys, manifest.table["label"], strict=True)) == {
+            "a.npy": "",
+            "b.npy": "cell",
+            "c.npy": "",
+            "d.npy": "cell",
+        }
+        assert list(manifest.table["source"][:3]) == ["s1", "s1", "s2"]
+        assert manifest.notes == (
+            "3 labels that labels.csv does not have yet are taken from labels.journal.jsonl.",
+        )
+    abandon(journal)
+    with Journal(table):
+        pass  # folds them
+    assert Manifest.read(table).notes == ()
+    assert Manifest.read(table).counts(["cell"]) == [3]  # with the one whose file is gone
+
+
+def test_labels_of_a_killed_window_count_where_no_table_was_written_yet(table):
+    table.unlink()
+    (table.parent / "slide").mkdir()
+    np.save(table.parent / "slide/d.npy", np.zeros((8, 9, 4), np.uint8))
+    journal = Journal(table)
+    journal.label(["a.npy", "slide/d.npy"], "cell")
+    manifest = Manifest.open(table.parent, subfolders="label")
+    assert manifest.classes == ("cell",)  # and no class "slide"
+    assert len(manifest) == 4
+    assert manifest.labels_file == table
+    abandon(journal)
+
+
+def test_a_journal_that_cannot_be_read_is_told_and_the_table_is_read(table):
+    journal_path(table).mkdir()
+    manifest = Manifest.read(table)
+    assert list(manifest.table["label"]) == ["debris", "", ""]
+    assert "labels.journal.jsonl cannot be read" in manifest.notes[0]

@@ -6,13 +6,8 @@ a table that somebody brought along, are passed over: how they were picked, nobo
 
 from __future__ import annotations
 
-from contextlib import suppress
-
-from napari_ctc.data.history import History
-from napari_ctc.data.journal_file import journal_path
-from napari_ctc.data.labels import LabelTable
-from napari_ctc.data.lines import read_lines
 from napari_ctc.data.manifest import Manifest, rebase
+from napari_ctc.data.unfolded import history_of
 from napari_ctc.errors import JournalError
 
 NOT_A_RATE = "from hunted labels: not a rate"
@@ -21,15 +16,11 @@ NOT_A_RATE = "from hunted labels: not a rate"
 
 def hunted(manifest: Manifest) -> int:
     """Count the specimens of a manifest whose labels were not both picked at random and given blind."""
-    history = History(LabelTable())
     table = manifest.labels_file
     try:
-        entries = read_lines(journal_path(table)).entries
+        history = history_of(table)
     except JournalError:
         return 0
-    for _, entry in entries:
-        with suppress(KeyError, TypeError, ValueError):  # a damaged line
-            history.apply(entry)
     fair = set().union(*history.random_labels().values())
     here = set(rebase(manifest.keys, manifest.root, table.parent))
     return sum(bool(one.name) and key in here and key not in fair for key, one in history.given.items())

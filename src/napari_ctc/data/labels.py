@@ -12,8 +12,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from napari_ctc.data.manifest import classes_of
-from napari_ctc.data.tables import DELIMITERS, checked_key, delimiter_of, table_of, text_of, written_key
+from napari_ctc.data.tables import (
+    DELIMITERS,
+    checked_key,
+    classes_of,
+    delimiter_of,
+    table_of,
+    text_of,
+    written_key,
+)
 
 _MARK = b"\xef\xbb\xbf"  # the byte order mark that Excel wants at the start of a CSV in UTF-8
 

@@ -22,7 +22,8 @@ from napari_ctc.data.files import write_whole
 from napari_ctc.data.formats import READERS, Array, is_specimen_file
 from napari_ctc.data.listing import keys_of_files, list_folder
 from napari_ctc.data.specimens import Layout, keys_of, read_specimen, split_key
-from napari_ctc.data.tables import COLUMNS, frame_of, read_content, table_of, text_of, written_key
+from napari_ctc.data.tables import COLUMNS, classes_of, frame_of, read_content, table_of, text_of, written_key
+from napari_ctc.data.unfolded import with_unfolded
 from napari_ctc.errors import ManifestError, SpecimenError
 
 LABEL_FILES = ("labels.csv", "manifest.csv")
@@ -90,7 +91,7 @@ class Manifest:
         """Read a manifest CSV: columns `path,label[,source][,split]`, or two columns without a header.
 
         Commas, semicolons and tabs are understood. Relative paths start at the manifest's folder and stay
-        inside it.
+        inside it. Labels that a person gave since, and that stand in its journal alone, count as well.
 
         Raises
         ------
@@ -99,7 +100,8 @@ class Manifest:
         """
         path = Path(path)
         columns, _, notes = table_of(path, text_of(path, read_content(path)))
-        return cls(frame_of(columns), path.parent.absolute(), layout, notes, path.absolute())
+        frame, more = with_unfolded(frame_of(columns), path)
+        return cls(frame, path.parent.absolute(), layout, (*notes, *more), path.absolute())
 
     @classmethod
     def from_folder(
@@ -107,7 +109,8 @@ class Manifest:
     ) -> Manifest:
         """List a folder and all folders below it.
 
-        A `labels.csv` or `manifest.csv` in the folder gives labels, sources and splits to the files it names.
+        A `labels.csv` or `manifest.csv` in the folder gives labels, sources and splits to the files it names;
+        labels that a person gave since stand in its journal, and count as well.
         Without one, the first level of subfolders is the label, or the source, of what it holds.
 
         Raises
@@ -131,6 +134,9 @@ class Manifest:
         for name in LABEL_FILES:
             if (folder / name).is_file():
                 return _with_labels_of(manifest, cls.read(folder / name, layout), name)
+            frame, more = with_unfolded(_table([]), folder / name)
+            if len(frame):
+                return _with_labels_of(manifest, cls(frame, folder, layout, more), name)
         return manifest
 
     @classmethod
@@ -244,18 +250,6 @@ class Manifest:
         text = io.StringIO()
         table.to_csv(text, index=False, header=not headerless, lineterminator="\n")
         write_whole(path, text.getvalue().encode())
-
-
-def classes_of(labels: Iterable[str]) -> tuple[str, ...]:
-    """Give the class names among labels, in order: by number where all are numbers, else by the alphabet."""
-    names = [name for name in dict.fromkeys(labels) if name]
-    try:
-        numbers = [float(name) for name in names]
-    except ValueError:
-        return tuple(sorted(names))
-    if not np.isfinite(numbers).all():  # a class called "nan" has no place among numbers
-        return tuple(sorted(names))
-    return tuple(name for _, name in sorted(zip(numbers, names, strict=True)))
 
 
 def rebase(keys: Iterable[str], old: Path, new: Path) -> list[str]:

@@ -8,8 +8,10 @@ from __future__ import annotations
 import csv
 import io
 import re
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import pandas as pd
 
 from napari_ctc.data.formats import READERS, is_specimen_file
@@ -173,6 +175,18 @@ def checked_columns(
     twice = f"{path.name}: named more than once, and counted once: {repeats:,} of the specimens."
     notes = (twice,) if repeats else ()
     return values, notes
+
+
+def classes_of(labels: Iterable[str]) -> tuple[str, ...]:
+    """Give the class names among labels, in order: by number where all are numbers, else by the alphabet."""
+    names = [name for name in dict.fromkeys(labels) if name]
+    try:
+        numbers = [float(name) for name in names]
+    except ValueError:
+        return tuple(sorted(names))
+    if not np.isfinite(numbers).all():  # a class called "nan" has no place among numbers
+        return tuple(sorted(names))
+    return tuple(name for _, name in sorted(zip(numbers, names, strict=True)))
 
 
 def written_key(key: str) -> str:
