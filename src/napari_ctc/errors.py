@@ -15,6 +15,10 @@ class SpecimenError(CTCError, ValueError):
     """A file that cannot be read as one specimen or a stack of them."""
 
 
+class UnreachableError(SpecimenError):
+    """A file that the system did not give just now, such as on a disk that is away: it may be sound."""
+
+
 class ManifestError(CTCError, ValueError):
     """A table of specimens that cannot be used; the message names the line."""
 

@@ -16,6 +16,7 @@ import pytest
 
 from napari_ctc.apply import forward, parts, record
 from napari_ctc.apply.inference import classify
+from napari_ctc.data import bulk
 from napari_ctc.data.predictions import Predictions
 from napari_ctc.errors import CTCError, ManifestError, PredictionsError, Stopped
 from napari_ctc.events import Classified, Said, run
@@ -138,9 +139,39 @@ def test_files_that_changed_since_are_classified_again_and_no_others(folder, tin
     before = run(classified(folder, tiny_classifier, out)).table
     np.save(folder / "a" / "03.npy", np.zeros((24, 24, 4), np.uint8))
     result, text, _ = said(classified(folder, tiny_classifier, out))
-    assert "files have changed: 40 of " in text  # all of its chunk
+    assert "files have changed or could not be read: 40 of " in text  # all of its chunk
     assert result.table["sha256"][3] != before["sha256"][3]
     pd.testing.assert_frame_equal(result.table.drop(3), before.drop(3), atol=2e-6)
+
+
+@pytest.mark.parametrize("order", ["C", "F"])  # alike ones are read by themselves, others as single specimens are
+def test_what_a_disk_did_not_give_for_a_moment_is_classified_when_it_does(
+    folder, tiny_classifier, tmp_path, small_chunks, monkeypatch, order
+):
+    out = tmp_path / "out.csv"
+    np.save(folder / "a" / "03.npy", np.asarray(np.load(folder / "a" / "03.npy"), order=order))
+    before = run(classified(folder, tiny_classifier, tmp_path / "undisturbed.csv")).table
+
+    def away(*_, **__):
+        raise OSError(errno.EIO, "Input/output error")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(bulk if order == "C" else np, "_fill" if order == "C" else "fromfile", away)
+        result = run(classified(folder, tiny_classifier, out)).table
+    assert "03.npy cannot be read: Input/output error" in result["error"][3]
+    assert pd.isna(result["bytes"][3])
+    result, text, _ = said(classified(folder, tiny_classifier, out))
+    assert "Classified again, since files have changed or could not be read" in text
+    pd.testing.assert_frame_equal(result.table, before)
+    assert "again, since" not in said(classified(folder, tiny_classifier, out))[1]
+
+
+def test_a_damaged_file_is_not_tried_again_until_it_changes(folder, tiny_classifier, tmp_path):
+    (folder / "a" / "03.npy").write_bytes(b"nothing that could be read")
+    run(classified(folder, tiny_classifier, tmp_path / "out.csv"))
+    result, text, _ = said(classified(folder, tiny_classifier, tmp_path / "out.csv"))
+    assert "Classified before, and not again: 40 of 40" in text
+    assert "not a NumPy file" in result.table["error"][3]
 
 
 @pytest.mark.parametrize(

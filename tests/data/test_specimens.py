@@ -1,3 +1,4 @@
+import errno
 import io
 import pickle
 import re
@@ -13,7 +14,7 @@ from napari_ctc.data.specimens import (
     read_specimen,
     split_key,
 )
-from napari_ctc.errors import SpecimenError
+from napari_ctc.errors import SpecimenError, UnreachableError
 
 RNG = np.random.default_rng(3)
 
@@ -251,6 +252,31 @@ def test_a_stack_of_one_is_that_one_by_the_files_name_alone(tmp_path, shape):
     path = save(tmp_path / "one.npy", pixels)
     np.testing.assert_array_equal(read_specimen(path), read_specimen(path, 0))
     assert read_specimen(path).shape == (8, 9, 4)
+
+
+def failing(error):
+    def read(*_, **__):
+        raise error
+
+    return read
+
+
+@pytest.mark.parametrize(
+    ("read", "kind", "why"),
+    [
+        (failing(OSError(errno.EIO, "Input/output error")), UnreachableError, "Input/output error. Check"),
+        (lambda *_, **__: np.zeros(7, np.uint16), UnreachableError, "only a part of it could be read"),
+        (failing(MemoryError()), UnreachableError, "memory is full"),
+        (failing(OSError("a library's word for a damaged file")), SpecimenError, "Copy or save it again"),
+    ],
+    ids=["a disk that fails", "a disk that fails in silence", "full memory", "a damaged file"],
+)
+def test_what_lies_with_the_system_is_told_from_what_lies_with_the_file(tmp_path, monkeypatch, read, kind, why):
+    path = save(tmp_path / "a.npy", specimen())
+    monkeypatch.setattr(np, "fromfile", read)
+    with pytest.raises(SpecimenError, match=why) as refused:
+        read_specimen(path)
+    assert type(refused.value) is kind
 
 
 def test_reading_leaves_no_file_open(tmp_path):

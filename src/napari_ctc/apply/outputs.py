@@ -108,7 +108,8 @@ class ToFile:
             yield Event(done=0, total=self._total)
         done = sum(map(len, self._parts.done.values()))
         if again:
-            yield Said(text=f"Classified again, since files have changed: {again:,} of {self._total:,} specimens.")
+            why = "files have changed or could not be read"
+            yield Said(text=f"Classified again, since {why}: {again:,} of {self._total:,} specimens.")
         if done:
             yield Said(text=f"Classified before, and not again: {done:,} of {self._total:,} specimens.")
 

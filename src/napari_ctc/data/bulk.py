@@ -31,7 +31,7 @@ from napari_ctc.data.files import facts_of
 from napari_ctc.data.formats import Array, ArrayFile, open_file, parse_header
 from napari_ctc.data.room import Room
 from napari_ctc.data.specimens import Layout, contents_of, read_specimen, split_key
-from napari_ctc.errors import SpecimenError
+from napari_ctc.errors import SpecimenError, UnreachableError
 
 HEAD = 128  # bytes; the header of nearly every `.npy` is just so long
 
@@ -47,10 +47,11 @@ class Bulk:
     readable : (n,) integers
         Their places among the keys.
     sizes : list of int or None
-        Bytes of each file.
+        Bytes of each file; none where the system did not give it, so that it is read again another time.
     modified, digests, reasons : lists of str
-        When each file was modified (UTC, ISO 8601); SHA-256 of the file, or of the specimen in a stack (of its
-        pixels as stored, ``numpy.load(file)[index].tobytes()``); why it could not be read: empty if it could.
+        When each file was modified (UTC, ISO 8601), empty where there is no size; SHA-256 of the file, or of the
+        specimen in a stack (of its pixels as stored, ``numpy.load(file)[index].tobytes()``); why it could not be
+        read: empty if it could.
     """
 
     images: Array | list[Array] = field(repr=False)
@@ -209,6 +210,8 @@ class _Reading:
                 self._read_one(file, Path(path), size, bytes(head), plan, place, index)
             except SpecimenError as problem:
                 self.reasons[place] = str(problem)
+                if isinstance(problem, UnreachableError):
+                    self._forget(place)
 
     def _begin(self, plan: _Plan, head: bytes) -> None:
         """Make one array for all files that are as this one."""
@@ -253,6 +256,11 @@ class _Reading:
             self.digests[place] = ""
             self.filled[place] = False
             self.others.pop(place, None)
+            self._forget(place)
+
+    def _forget(self, place: int) -> None:
+        """Leave out size and time: a row without them is never taken for one of an unchanged file."""
+        self.sizes[place], self.modified[place] = None, ""
 
     def result(self) -> Bulk:
         """Put together what was read."""

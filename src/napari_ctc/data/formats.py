@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import math
 import os
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_ctc.errors import SpecimenError
+from napari_ctc.errors import SpecimenError, UnreachableError
 
 Array = NDArray[Any]
 
@@ -119,14 +120,21 @@ def _read_npy(
     path: Path, shape: tuple[int, ...], dtype: np.dtype[Any], fortran: bool, start: int, index: int | None
 ) -> Array:
     if index is None:
-        flat = np.fromfile(path, dtype=dtype, count=math.prod(shape), offset=start)
+        flat = _values(path, dtype, math.prod(shape), start)
         return flat.reshape(shape, order="F" if fortran else "C")
     if fortran:  # one entry is scattered over the file: map it rather than read it all
         entry: Array = np.array(np.load(path, mmap_mode="r", allow_pickle=False)[index])
         return entry
     pixels = math.prod(shape[1:])
-    flat = np.fromfile(path, dtype=dtype, count=pixels, offset=start + index * pixels * dtype.itemsize)
+    flat = _values(path, dtype, pixels, start + index * pixels * dtype.itemsize)
     return flat.reshape(shape[1:])
+
+
+def _values(path: Path, dtype: np.dtype[Any], count: int, start: int) -> Array:
+    values = np.fromfile(path, dtype=dtype, count=count, offset=start)
+    if len(values) < count:  # the file was long enough a moment ago, and NumPy does not say that a disk failed
+        raise OSError(errno.EIO, "only a part of it could be read")
+    return values
 
 
 READERS: dict[str, Callable[[Path], ArrayFile]] = {".npy": open_npy}
@@ -145,7 +153,7 @@ def open_file(path: Path) -> ArrayFile:
     Raises
     ------
     SpecimenError
-        If it cannot be opened.
+        If it cannot be opened; an `UnreachableError` where that lies with the system, not with the file.
     """
     try:
         return READERS[path.suffix.lower()](path)
@@ -153,7 +161,8 @@ def open_file(path: Path) -> ArrayFile:
         known = ", ".join(READERS)
         raise SpecimenError(f"{path.name} is of a format that is not read here (known: {known}).") from None
     except FileNotFoundError:
-        raise SpecimenError(f"{path.name} does not exist (looked in {path.parent}).") from None
+        raise UnreachableError(f"{path.name} does not exist (looked in {path.parent}).") from None
     except OSError as problem:
         why = problem.strerror or problem
-        raise SpecimenError(f"{path.name} cannot be opened: {why}. Check the file and its rights.") from problem
+        kind = SpecimenError if problem.errno is None else UnreachableError
+        raise kind(f"{path.name} cannot be opened: {why}. Check the file and its rights.") from problem

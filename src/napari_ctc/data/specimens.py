@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_ctc.data.formats import Array, ArrayFile, is_specimen_file, open_file
-from napari_ctc.errors import SpecimenError
+from napari_ctc.errors import SpecimenError, UnreachableError
 from napari_ctc.settings import ChannelAxis
 
 _LONGEST = 18  # digits of an index, which fits 64 bits then
@@ -118,7 +118,8 @@ def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout(
     Raises
     ------
     SpecimenError
-        If the file or the index cannot be read, or the pixels are not all finite numbers.
+        If the file or the index cannot be read, or the pixels are not all finite numbers; an `UnreachableError`
+        where that lies with the system, not with the file.
     """
     file = open_file(path)
     contents = contents_of(path.name, file, layout)
@@ -136,7 +137,14 @@ def read_specimen(path: Path, index: int | None = None, layout: Layout = Layout(
         )
     try:
         array = file.read(index)
-    except (OSError, ValueError, EOFError, MemoryError) as problem:
+    except MemoryError as problem:
+        raise UnreachableError(f"{path.name} cannot be read: memory is full. Close other programs.") from problem
+    except (OSError, ValueError, EOFError) as problem:
+        if isinstance(problem, OSError) and problem.errno is not None:  # a library that reads files sets none
+            why = problem.strerror or problem
+            raise UnreachableError(
+                f"{path.name} cannot be read: {why}. Check the file and its rights."
+            ) from problem
         raise SpecimenError(f"{path.name} cannot be read: {problem}. Copy or save it again.") from problem
     if array.ndim == 2:
         array = array[:, :, None]
