@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -269,6 +270,26 @@ def test_a_place_that_cannot_be_written_is_refused_before_training(way, tmp_path
     said = capsys.readouterr().err
     assert "is a folder" in said
     assert "epoch" not in said
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["classify", "CLOSED/c.safetensors", "SET", "--out", "OUT.csv"],
+        ["classify", "MODEL", "CLOSED/a.npy", "CLOSED/b.npy", "--out", "OUT.csv"],
+        ["train", "SET", "--out", "CLOSED/c.safetensors", "--resume"],
+        ["cross-validate", "SET", "--out", "CLOSED/cv.csv"],
+        ["pack", "SET", "--out", "CLOSED/s.npy"],
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_place_that_may_not_be_entered_is_told_in_a_sentence(way, tmp_path, capsys, arguments):
+    closed = str(tmp_path / ("long" * 100))  # which the system refuses to look at, whoever asks
+    named = {"CLOSED": closed, "SET": str(way / "set"), "MODEL": str(way / "model.safetensors")}
+    for name, place in (named | {"OUT": str(tmp_path / "out")}).items():
+        arguments = [one.replace(name, place) for one in arguments]
+    assert _main(arguments) == WRONG
+    assert re.search(r"cannot be (read|written|opened): ", capsys.readouterr().err)
 
 
 def test_nothing_is_written_over_its_own_input(way, capsys):

@@ -2,6 +2,7 @@
 
 import json
 import math
+from tempfile import gettempdir
 
 import pytest
 import torch
@@ -70,10 +71,21 @@ def test_a_damaged_cache_is_passed_over_and_written_anew(cache, network, content
     assert not tried(network)[2]
 
 
-def test_without_a_writable_cache_the_trial_is_made_each_time(tmp_path, network, monkeypatch):
+@pytest.mark.parametrize("place", ["file", "long" * 100], ids=["not a folder", "not to be looked at"])
+def test_without_a_writable_cache_the_trial_is_made_each_time(tmp_path, network, monkeypatch, place):
     (tmp_path / "file").write_text("no folder")
-    monkeypatch.setenv("NAPARI_CTC_CACHE", str(tmp_path / "file"))
+    monkeypatch.setenv("NAPARI_CTC_CACHE", str(tmp_path / place))
     assert tried(network)[2] and tried(network)[2]
+
+
+def test_a_user_without_a_home_has_a_cache_too(monkeypatch):
+    def none(*_):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.delenv("NAPARI_CTC_CACHE")
+    monkeypatch.delenv("XDG_CACHE_HOME", raising=False)
+    monkeypatch.setattr("pathlib.Path.home", none)
+    assert cache_folder().is_relative_to(gettempdir())
 
 
 def test_the_cache_is_in_the_users_cache_folder(monkeypatch, tmp_path):

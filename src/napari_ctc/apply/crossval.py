@@ -19,7 +19,7 @@ from napari_ctc.apply.crossval_progress import TOTAL, Whole, meanwhile
 from napari_ctc.apply.crossval_result import CrossValidation, assembled
 from napari_ctc.apply.executors import Place
 from napari_ctc.data.digests import read_digests
-from napari_ctc.data.files import beside, check_writable
+from napari_ctc.data.files import beside, check_writable, exists
 from napari_ctc.data.folds import folds as deal_folds
 from napari_ctc.data.folds import hold_out_kin, without_copies
 from napari_ctc.data.hunted import rate_note
@@ -127,7 +127,7 @@ def cross_validate(
         assembled(ended.results, used, plan.digests, len(plan.folds), plan.notes, stopped), failures=failures
     )
     if out is not None:
-        if len(found.folds) < found.planned and out.exists():
+        if len(found.folds) < found.planned and exists(out):
             out = beside(out)
         try:
             found.predictions.write(out)

@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from napari_ctc.apply.record import RECORD, Record, folder_of, read_record
-from napari_ctc.data.files import check_writable, replacing, size_and_time, write_whole
+from napari_ctc.data.files import check_writable, is_folder, replacing, size_and_time, write_whole
 from napari_ctc.data.locks import Lock
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import split_key
@@ -211,7 +211,7 @@ class Parts:
         CTCError
             If the disk is full, or the folder is gone.
         """
-        if not self.folder.is_dir():
+        if not is_folder(self.folder):
             raise PredictionsError(
                 f"The folder {self.folder.parent} has vanished, or {self.folder.name} in it was removed. Bring it "
                 f"back, and begin the same job again."

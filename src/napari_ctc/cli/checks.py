@@ -48,5 +48,7 @@ def must_differ(out: Path, *inputs: Path, flag: str = "--out") -> None:
 
 def must_be_new(out: Path, replace: bool) -> None:
     """Refuse to write over a table, in which a person's labels may stand, unless that is asked for."""
-    if out.exists() and not replace:
+    from napari_ctc.data.files import exists
+
+    if exists(out) and not replace:
         raise CTCError(f"{out} exists already, and is not written over. Choose another --out, or add --replace.")

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from napari_ctc.data.files import replacing
+from napari_ctc.data.files import exists, is_folder, replacing
 from napari_ctc.data.formats import open_file
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.predictions import Predictions
@@ -118,7 +118,7 @@ def export_class_folders(
     rows = np.flatnonzero(names != "")
     if not len(rows):
         raise PredictionsError(f"No specimen has a class under '{by}', so there is nothing to export.")
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    if _holds_something(folder):
         raise PredictionsError(
             f"{folder.name} is not an empty folder, and a specimen could end up in it under two classes. Choose a "
             f"new or empty folder."
@@ -139,6 +139,17 @@ def export_class_folders(
     except Stopped:
         pass
     return copied
+
+
+def _holds_something(folder: Path) -> bool:
+    """Tell whether a path is anything but a new or an empty folder."""
+    try:
+        return exists(folder) and (not is_folder(folder) or any(folder.iterdir()))
+    except OSError as problem:
+        raise PredictionsError(
+            f"{folder} cannot be listed: {problem.strerror or problem}. Choose another folder, or check its "
+            f"rights."
+        ) from problem
 
 
 def _folder_names(classes: list[str]) -> dict[str, str]:

@@ -32,7 +32,7 @@ def replacing(path: Path, durable: bool = True) -> Iterator[Path]:
         If the folder cannot be written to or the disk is full.
     """
     path = Path(path).absolute()
-    if path.is_dir():
+    if is_folder(path):
         raise CTCError(f"{path} is a folder, so no file can have that name. Choose another name.")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -96,13 +96,35 @@ def cache_folder() -> Path:
     own = os.environ.get("NAPARI_CTC_CACHE")
     if own:
         return Path(own)
+    try:
+        home = Path.home()
+    except RuntimeError:  # a user without one, as in some containers
+        home = Path(tempfile.gettempdir())
     if sys.platform == "win32":
-        root = Path(os.environ.get("LOCALAPPDATA") or Path.home() / "AppData" / "Local") / "cache"
+        root = Path(os.environ.get("LOCALAPPDATA") or home / "AppData" / "Local") / "cache"
     elif sys.platform == "darwin":
-        root = Path.home() / "Library" / "Caches"
+        root = home / "Library" / "Caches"
     else:
-        root = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+        root = Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache")
     return root / "napari-ctc"
+
+
+def exists(path: Path) -> bool:
+    """Tell whether a path is there.
+
+    Not of one whose folder may not be entered, where `Path.exists` raises an error: whoever opens it is told why.
+    """
+    return os.path.exists(path)  # noqa: PTH110 - see above
+
+
+def is_folder(path: Path) -> bool:
+    """Tell whether a path is a folder; as `exists`, never an error."""
+    return os.path.isdir(path)  # noqa: PTH112
+
+
+def is_file(path: Path) -> bool:
+    """Tell whether a path is a file; as `exists`, never an error."""
+    return os.path.isfile(path)  # noqa: PTH113
 
 
 def size_and_time(path: Path) -> tuple[int, str]:

@@ -18,7 +18,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from napari_ctc.data.files import write_whole
+from napari_ctc.data.files import is_file, is_folder, write_whole
 from napari_ctc.data.formats import READERS, Array, is_specimen_file
 from napari_ctc.data.listing import keys_of_files, list_folder
 from napari_ctc.data.specimens import Layout, keys_of, read_specimen, split_key
@@ -80,7 +80,7 @@ class Manifest:
         if not isinstance(path, (str, Path)):
             return cls.from_files([Path(one) for one in path], layout)
         path = Path(path)
-        if path.is_dir():
+        if is_folder(path):
             return cls.from_folder(path, layout, subfolders)
         if is_specimen_file(path):
             return cls.from_files([path], layout)
@@ -119,7 +119,7 @@ class Manifest:
             If the folder does not exist or holds no specimen file.
         """
         folder = Path(folder).absolute()
-        if not folder.is_dir():
+        if not is_folder(folder):
             raise ManifestError(f"{folder} is not a folder. Choose a folder of specimens or a manifest (.csv).")
         every = list_folder(folder)
         files = every if _is_text("".join(every)) else {n: size for n, size in every.items() if _is_text(n)}
@@ -132,7 +132,7 @@ class Manifest:
         group = [_group(name.partition("/")[0]) if "/" in name else "" for name in owners]
         manifest = cls(_table(keys, **{subfolders: group}), folder, layout, notes)
         for name in LABEL_FILES:
-            if (folder / name).is_file():
+            if is_file(folder / name):
                 return _with_labels_of(manifest, cls.read(folder / name, layout), name)
             frame, more = with_unfolded(_table([]), folder / name)
             if len(frame):
@@ -152,7 +152,7 @@ class Manifest:
         if not files:
             raise ManifestError("No file was given. Choose a folder, a manifest (.csv) or files of specimens.")
         for file in files:
-            if file.is_dir() or file.suffix.lower() == ".csv":
+            if is_folder(file) or file.suffix.lower() == ".csv":
                 raise ManifestError(
                     f"{file.name} is one of several inputs. Give one folder, one manifest, or specimen files."
                 )

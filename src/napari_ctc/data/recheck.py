@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from napari_ctc.data.files import is_file
 from napari_ctc.data.specimens import Layout, content_digest, read_specimen, split_key
 from napari_ctc.errors import SpecimenError
 from napari_ctc.events import Event, Job
@@ -61,7 +62,7 @@ def recheck(
     for done, key in enumerate(keys, 1):
         name, index = split_key(key)
         if key not in digests:
-            if not (root / name).is_file():
+            if not is_file(root / name):
                 missing.append(key)
         else:
             try:

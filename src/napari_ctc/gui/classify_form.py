@@ -18,6 +18,7 @@ from qtpy.QtWidgets import (
 )
 from superqt import QCollapsible
 
+from napari_ctc.data.files import exists, is_folder
 from napari_ctc.data.formats import READERS
 from napari_ctc.data.writers import WRITERS
 from napari_ctc.gui.loading import Loading
@@ -200,14 +201,14 @@ class ClassifyForm(QWidget):
         """Say why it cannot be computed or written where a person wants it; empty if it can."""
         out = self.output.text().strip()
         folder = Path(out).parent
-        if not out or not Path(self.input.text().strip()).exists() or folder.is_dir():
+        if not out or not exists(Path(self.input.text().strip())) or is_folder(folder):
             return self.place.refusal()
         return f"The folder {folder} does not exist. Make it, or choose another place under 'Write to'."
 
     def may_replace(self) -> bool:
         """Ask before a file is replaced; True where there is none."""
         out = self.output.text().strip()
-        if not out or not Path(out).exists():
+        if not out or not exists(Path(out)):
             return True
         asked = f"{Path(out).name} exists already. Replace it?"
         answer = QMessageBox.question(self, "Replace the predictions?", asked)

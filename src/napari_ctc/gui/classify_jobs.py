@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from napari_ctc.data.files import exists
 from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.stacks import SpecimenStack
 from napari_ctc.events import Event
@@ -35,7 +36,7 @@ def classify_path(
     yield Event()
     from napari_ctc.apply.inference import classify
 
-    anew = out is not None and out.exists()
+    anew = out is not None and exists(out)
     predictions = yield from classify(Manifest.open(path, layout), classifier, out, replace=anew, on=on)
     _ = predictions.table  # read here, in the thread, what stayed in the file
     return predictions

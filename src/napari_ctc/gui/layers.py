@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from napari_ctc.data.channels import FLAT, ChannelView, named_channels
 from napari_ctc.data.drawn import CHANNELS, draw_specimen, write_drawn
-from napari_ctc.data.files import cache_folder
+from napari_ctc.data.files import cache_folder, exists, is_folder, replacing
 from napari_ctc.data.formats import READERS, is_specimen_file
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
@@ -51,7 +51,7 @@ def get_reader(path: str | list[str]) -> Callable[[Any], list[LayerData]] | None
     A wrong file of ours is not refused here: the function raises the error that says what is wrong with it.
     """
     if isinstance(path, (str, os.PathLike)):
-        ours = Path(path).is_dir() or is_specimen_file(path) or _is_table(path)
+        ours = is_folder(Path(path)) or is_specimen_file(path) or _is_table(path)
     else:
         ours = bool(path) and (all(map(is_specimen_file, path)) or (len(path) == 1 and get_reader(path[0])))
     return read_layers if ours else None
@@ -238,9 +238,9 @@ def sample_specimen() -> list[LayerData]:
     import numpy as np
 
     path = cache_folder() / "drawn_specimen.npy"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, draw_specimen("tumour cell"), allow_pickle=False)
+    if not exists(path):
+        with replacing(path) as temporary:
+            np.save(temporary, draw_specimen("tumour cell"), allow_pickle=False)
     return layers_of(SpecimenStack(Manifest.open(path), CHANNELS))
 
 
@@ -257,7 +257,7 @@ def drawn_stack() -> SpecimenStack:
 def drawn_samples() -> Path:
     """Return the folder of drawn specimens in the user's cache, drawn when it is not there yet (1.5 s)."""
     folder = cache_folder() / f"drawn_{SAMPLES}"
-    if not (folder / "manifest.csv").exists():  # written last: without it, an earlier drawing was cut off
+    if not exists(folder / "manifest.csv"):  # written last: without it, an earlier drawing was cut off
         import shutil
 
         shutil.rmtree(folder, ignore_errors=True)

@@ -9,6 +9,7 @@ from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QFormLayout, QHBoxLayout, QLineEdit, QSpinBox, QVBoxLayout, QWidget
 from superqt import QCollapsible
 
+from napari_ctc.data.files import is_file
 from napari_ctc.errors import CTCError
 from napari_ctc.events import EpochDone, Event, FoldDone, Said, Saved, StepDone
 from napari_ctc.gui import train_jobs as jobs
@@ -166,7 +167,7 @@ class CrossValidateBox(QWidget):
             return
         text = self.out.text().strip()
         out = Path(text).expanduser() if text else None
-        if out is not None and out.is_file() and not may_replace(self, out):
+        if out is not None and is_file(out) and not may_replace(self, out):
             self.message.say("Nothing was started. Choose another file under 'write to'.")
             return
         self.message.say("Getting ready…")

@@ -14,6 +14,7 @@ from napari.utils.theme import get_theme
 from qtpy.QtCore import QEvent, QSize
 from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
+from napari_ctc.data.files import exists
 from napari_ctc.errors import SettingsError
 from napari_ctc.gui import train_jobs as jobs
 from napari_ctc.gui.jobs import close_with_dock, start
@@ -135,7 +136,7 @@ class TrainDock(QWidget):
         except SettingsError as problem:
             self._say(str(problem), wrong=True)
             return
-        if out != path and out.exists() and not may_replace(self, out):  # the dialog asked about `path` only
+        if out != path and exists(out) and not may_replace(self, out):  # the dialog asked about `path` only
             return
         start(
             jobs.save(self._session.classifier, out),

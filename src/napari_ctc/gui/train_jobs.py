@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from napari_ctc.data.files import checkpoint_path
+from napari_ctc.data.files import checkpoint_path, is_folder
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
 from napari_ctc.errors import ClassifierError, CTCError, SettingsError, StoppedEarlyError
@@ -245,9 +245,9 @@ def checked_path(text: str) -> Path:
     if not text.strip():
         raise SettingsError("It is not said where to save the classifier. Choose a file under 'Save to'.")
     path = _with_suffix(text)
-    if path.is_dir():
+    if is_folder(path):
         raise SettingsError(f"{path} is a folder. Name a file in it to save the classifier to.")
-    if not path.parent.is_dir():
+    if not is_folder(path.parent):
         raise SettingsError(f"The folder {path.parent} does not exist. Choose another place under 'Save to'.")
     if not os.access(path.parent, os.W_OK):
         raise SettingsError(f"The folder {path.parent} cannot be written to. Choose another under 'Save to'.")

@@ -27,6 +27,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_ctc.data.files import is_folder
 from napari_ctc.gui.calibrated import summary
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ class SourceBox(QComboBox):
 
     def set_path(self, path: Path) -> None:
         """Train on a manifest, or on a folder."""
-        self._kind, self.path = (FOLDER if path.is_dir() else MANIFEST), path
+        self._kind, self.path = (FOLDER if is_folder(path) else MANIFEST), path
         self.setItemText(MANIFEST, "a manifest…")
         self.setItemText(FOLDER, "a folder whose subfolders are the classes…")
         self.setItemText(self._kind, f"{path.name} (in {path.parent})")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QVBoxLayout, QWidget
 
+from napari_ctc.data.files import exists
 from napari_ctc.errors import CTCError
 from napari_ctc.events import EpochDone, Event, HeldOut, Planned, Resumed, Said, Saved, Skipped, StepDone
 from napari_ctc.gui import train_jobs as jobs
@@ -122,7 +123,7 @@ class TrainRun(QWidget):
             self._start(jobs.resume(self._setup.what(), out, (now, self._began_from)), out)
 
     def _may_save(self, out: Path) -> bool:
-        may = not out.exists() or may_replace(self, out)
+        may = not exists(out) or may_replace(self, out)
         if not may:
             self.message.say("Nothing was started. Choose another file under 'Save to', then train.")
         return may

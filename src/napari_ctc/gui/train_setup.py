@@ -22,6 +22,7 @@ from qtpy.QtWidgets import (
     QWidget,
 )
 
+from napari_ctc.data.files import is_folder
 from napari_ctc.errors import SettingsError
 from napari_ctc.gui import train_jobs as jobs
 from napari_ctc.gui.forms import align_labels, form_of, keep_wheel_away, read_forms
@@ -217,7 +218,7 @@ class TrainSetup(QWidget):
     def _folder(self) -> Path | None:
         path = self.source.path
         if path is not None:
-            return path if path.is_dir() else path.parent
+            return path if is_folder(path) else path.parent
         return self.session.locate(0)[0].manifest.root if len(self.session) else None
 
     def _begin_survey(self) -> None:

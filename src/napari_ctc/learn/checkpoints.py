@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from napari_ctc.data.files import replacing
+from napari_ctc.data.files import is_file, replacing
 from napari_ctc.errors import SettingsError
 from napari_ctc.learn.networks import NETWORKS
 from napari_ctc.learn.optimiser import Kind, Optimiser
@@ -107,7 +107,7 @@ def read_state(path: Path) -> State:
     SettingsError
         If the file is missing, damaged or of another kind.
     """
-    if not path.is_file():
+    if not is_file(path):
         raise SettingsError(f"There is no unfinished run to resume: {path} does not exist. {_ANEW}")
     try:
         with safe_open(path, framework="numpy") as file:

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
+from napari_ctc.data.files import is_folder
 from napari_ctc.errors import ClassifierError, SettingsError
 from napari_ctc.learn.card import FORMAT, FORMAT_VERSION, KEY, Card, digest_of, understood
 from napari_ctc.learn.classifier import Classifier
@@ -28,14 +29,18 @@ def read_card(path: str | Path) -> dict[str, Any]:
         If the file is missing, damaged, of another kind or of a newer format.
     """
     path = Path(path)
-    if path.is_dir():
+    if is_folder(path):
         raise ClassifierError(f"{path.name} is a folder. Choose a classifier file (.safetensors).")
     try:
-        with safe_open(path, framework="numpy") as file:
+        # safetensors says of a file that may not be read that there is none, so Python is asked first.
+        with path.open("rb"), safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
     except FileNotFoundError:
         raise ClassifierError(f"{path} does not exist. Choose a classifier file (.safetensors).") from None
-    except (SafetensorError, OSError, ValueError) as problem:
+    except OSError as problem:
+        why = problem.strerror or problem
+        raise ClassifierError(f"{path} cannot be read: {why}. Check the file and its rights.") from problem
+    except (SafetensorError, ValueError) as problem:
         raise ClassifierError(
             f"{path.name} is not a classifier file, or is damaged ({problem}). Choose a .safetensors file that "
             f"napari-ctc saved."

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_ctc.data.files import beside, check_writable, checkpoint_path
+from napari_ctc.data.files import beside, check_writable, checkpoint_path, exists
 from napari_ctc.data.hunted import NOT_A_RATE
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.splits import marks_validation
@@ -108,7 +108,7 @@ def train(
     try:
         for note in (*manifest.notes, *(validation.notes if validation else ())):
             yield Said(text=note, warning=True)
-        if not resume and keeper.path is not None and keeper.path.exists():
+        if not resume and keeper.path is not None and exists(keeper.path):
             yield Said(text=UNFINISHED.format(keeper.path.name), warning=True)
         if start is not None and start.training_digests and validation is None and not marks_validation(manifest):
             seen = yield from seen_before(with_layout(manifest, settings), start.training_digests)
@@ -131,7 +131,7 @@ def train(
         raise StoppedEarlyError(TOO_EARLY) from None
     classifier, held_out = yield from fit(run, keeper, start)
     if out is not None:
-        if classifier.stopped and out.exists():
+        if classifier.stopped and exists(out):
             out = beside(out)
             yield Said(
                 text=f"The run was stopped, so the older file stays; its result is in {out.name}.", warning=True
