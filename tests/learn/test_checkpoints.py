@@ -19,6 +19,7 @@ from napari_ctc.data.files import checkpoint_path
 from napari_ctc.errors import SettingsError, Stopped
 from napari_ctc.events import EpochDone, Said, StepDone, run
 from napari_ctc.learn import checkpoints, runs
+from napari_ctc.learn.deal import deal_out
 from napari_ctc.learn.loading import load_classifier
 from napari_ctc.learn.networks import NETWORKS, Network
 from napari_ctc.learn.optimiser import Optimiser
@@ -188,6 +189,23 @@ def test_changed_pixels_are_refused(spots, tmp_path, unfinished):
     np.save(tmp_path / spots.keys[0], draw_spot(0, 77))
     with pytest.raises(SettingsError, match="have changed since the unfinished run began"):
         run(train(spots, SETTINGS, unfinished, resume=True))
+
+
+def overwrite_validation(spots, folder):
+    held = deal_out(spots, SETTINGS).validation
+    np.save(folder / held.keys[0], draw_spot(0, 77))
+
+
+def test_changed_pixels_of_validation_are_refused(spots, tmp_path, unfinished):
+    overwrite_validation(spots, tmp_path)
+    with pytest.raises(SettingsError, match="have changed since the unfinished run began"):
+        run(train(spots, SETTINGS, unfinished, resume=True))
+
+
+def test_a_run_that_did_not_keep_what_validates_is_resumed(spots, tmp_path, unfinished):
+    change_state(checkpoint_path(unfinished), lambda state: {k: v for k, v in state.items() if k != "held_out"})
+    overwrite_validation(spots, tmp_path)
+    assert not run(train(spots, SETTINGS, unfinished, resume=True)).stopped
 
 
 def test_other_labels_are_refused(tmp_path, unfinished):

@@ -44,6 +44,7 @@ class State(BaseModel):
 
     settings: TrainSettings
     specimens: str  # digest of what is trained on, in order
+    held_out: str = ""  # digest of what validates, in order; none in files of builds that did not keep it
     classes: tuple[str, ...]
     parent: str = ""  # digest of the classifier that the run began from
     structure: int = Field(1, ge=1)  # of the network
@@ -166,6 +167,7 @@ def _state(run: Run) -> State:
     return State(
         settings=run.settings,
         specimens=_digest(run),
+        held_out=_held_digest(run),
         classes=run.deal.classes,
         parent=run.parent,
         structure=run.structure,
@@ -183,10 +185,15 @@ def _state(run: Run) -> State:
 
 
 def _digest(run: Run) -> str:
-    """Digest the specimens of a run: their names in order, their classes, their pixels."""
+    """Digest the specimens of a run: their names in order, their classes, the pixels of those trained on."""
     data = run.data
     parts = (data.keys, data.truth.tolist(), data.training.tolist(), data.validation.tolist(), data.digests)
     return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _held_digest(run: Run) -> str:
+    """Digest the pixels that validate: by them one epoch is kept of those before and after a resumption."""
+    return hashlib.sha256(json.dumps(run.data.held_digests).encode()).hexdigest()
 
 
 def _check_same(run: Run, state: State) -> None:
@@ -203,7 +210,8 @@ def _check_same(run: Run, state: State) -> None:
             "The unfinished run began from another classifier, or from new weights. Resume it as it began, or "
             "train anew."
         )
-    if run.deal.classes != state.classes or _digest(run) != state.specimens:
+    held_changed = state.held_out not in ("", _held_digest(run))
+    if held_changed or run.deal.classes != state.classes or _digest(run) != state.specimens:
         raise SettingsError(
             "The specimens or their labels have changed since the unfinished run began, so it cannot be resumed. "
             "Train anew: it can start from a classifier."
