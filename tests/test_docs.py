@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from napari_ctc.settings import TrainSettings
+
 TOP = Path(__file__).parents[1]
 
 
@@ -14,6 +16,13 @@ def test_the_page_of_settings_is_that_of_the_fields():
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     assert (TOP / "docs/settings.md").read_text(encoding="utf-8") == module.table()
+
+
+def test_the_page_on_adding_a_setting_shows_the_bounds_of_its_field():
+    page = (TOP / "docs/extend/setting.md").read_text(encoding="utf-8")
+    name, least, most = re.search(r"(\w+): float = Field\(\s*[\d.]+, ge=([\d.]+), le=([\d.]+)", page).groups()
+    shown = TrainSettings.model_json_schema()["properties"][name]
+    assert (float(least), float(most)) == (shown["minimum"], shown["maximum"])
 
 
 @pytest.mark.parametrize(

@@ -124,6 +124,8 @@ def test_a_file_cut_short_or_changed_is_refused(trained, tmp_path):
         ({"classes": ["x", "y", "z"]}, "changed or damaged"),
         ({"channels": ["a"]}, "scaling and channels"),
         ({"size": 10**9}, "does not hold together"),
+        ({"size": 0}, "does not hold together"),
+        ({"size": 16}, "cannot have the size 16"),
         ({"native": -1}, "does not hold together"),
         ({"scaling": {"mean": [0] * 4, "sd": [0, 1, 1, 1]}}, "a scaling of zero"),
         ({"loss_prior": [1, 2]}, "loss prior"),

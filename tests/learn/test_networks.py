@@ -1,19 +1,25 @@
 """Every network takes what it says it takes."""
 
 import copy
+import re
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from threading import Event
 from typing import get_args
 
 import pytest
 import torch
+from spots import write_spots
 
+from napari_ctc.events import run
 from napari_ctc.learn import fusing
 from napari_ctc.learn.folding import fold_norms
+from napari_ctc.learn.loading import load_classifier
 from napari_ctc.learn.networks import NETWORKS, Block, Network, RingMeans, compact, ring_means
+from napari_ctc.learn.training import train
 from napari_ctc.learn.turning import TurnedNorm
 from napari_ctc.learn.ways import Way, folded, folded_scores
-from napari_ctc.settings import NetworkName
+from napari_ctc.settings import NetworkName, TrainSettings
 
 
 def test_the_settings_name_every_network():
@@ -25,6 +31,18 @@ def test_the_settings_name_every_network():
 def test_compact_takes_any_channels_and_sizes(channels, size):
     network = NETWORKS["compact"].build(channels, 3, size).eval()
     assert network(torch.zeros(2, channels, size, size)).shape == (2, 3)
+
+
+def test_the_network_of_the_page_is_trained_saved_and_used(tmp_path, monkeypatch):
+    page = (Path(__file__).parents[2] / "docs/extend/network.md").read_text(encoding="utf-8")
+    code = re.search(r"```python\n(.*?)```", page, re.S)[1].replace("{..., ", "{")
+    named = {"nn": torch.nn, "Network": Network}
+    exec(code, named)
+    monkeypatch.setitem(NETWORKS, "compact", named["NETWORKS"]["shallow"])  # the settings know no other name
+    settings = TrainSettings(epochs=1, precision="float32", device="cpu", threads=1)
+    classifier = run(train(write_spots(tmp_path, side=16), settings, tmp_path / "shallow.safetensors"))
+    assert classifier.size == 16
+    assert load_classifier(tmp_path / "shallow.safetensors").digest == classifier.digest
 
 
 def test_compact_has_0_08_million_weights_and_its_earlier_structures_more():

@@ -48,7 +48,7 @@ class Card(BaseModel):
     channels: tuple[str, ...] = Field(min_length=1, max_length=64)
     scaling: Scaling
     native: int = Field(ge=1, le=100_000)
-    size: int = Field(ge=24, le=1024)
+    size: int = Field(ge=1, le=1024)  # how small it may be is the network's to say, see `check_card`
     settings: TrainSettings
     structure: int = Field(1, ge=1)  # of the network, see `Network.built`
     metrics: dict[str, Any] = {}
