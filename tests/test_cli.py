@@ -292,6 +292,18 @@ def test_a_place_that_may_not_be_entered_is_told_in_a_sentence(way, tmp_path, ca
     assert re.search(r"cannot be (read|written|opened): ", capsys.readouterr().err)
 
 
+def test_a_folder_that_cannot_be_listed_is_told_and_found_in_the_exit_code(way, tmp_path, capsys):
+    specimens, model = tmp_path / "in", str(way / "model.safetensors")
+    specimens.mkdir()
+    (specimens / "slide").symlink_to(way / "set")
+    assert _main(["classify", model, str(specimens), "--out", str(tmp_path / "out.csv")]) == GOOD
+    assert len(Predictions.read(tmp_path / "out.csv")) == 60
+    (specimens / "away").symlink_to(tmp_path / "a disk that is away")
+    assert _main(["classify", model, str(specimens), "--out", str(tmp_path / "out.csv")]) == FINDINGS
+    assert "away cannot be listed: " in capsys.readouterr().err
+    assert _main(["pack", str(specimens), "--out", str(tmp_path / "packed.npy")]) == FINDINGS
+
+
 def test_nothing_is_written_over_its_own_input(way, capsys):
     model, manifest = str(way / "model.safetensors"), str(way / "set/manifest.csv")
     before = Path(manifest).read_bytes()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ from napari_ctc.data import listing
 from napari_ctc.data.listing import keys_of_files, list_folder
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
-from napari_ctc.errors import SpecimenError
+from napari_ctc.errors import ManifestError, SpecimenError
 
 
 def test_files_are_found_below_the_folder_in_natural_order_with_their_sizes(tmp_path):
@@ -30,7 +32,8 @@ def test_files_are_found_below_the_folder_in_natural_order_with_their_sizes(tmp_
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(b"." * place)
     found = list_folder(tmp_path)
-    assert list(found.items()) == [
+    assert found.unlisted == ()
+    assert list(found.files.items()) == [
         ("1.npy", 8),
         ("9.npy", 1),
         ("10.npy", 0),
@@ -44,16 +47,78 @@ def test_files_are_found_below_the_folder_in_natural_order_with_their_sizes(tmp_
 def test_a_pipe_is_left_out_for_opening_it_would_never_end(tmp_path):
     os.mkfifo(tmp_path / "pipe.npy")
     (tmp_path / "lost.npy").symlink_to(tmp_path / "nowhere.npy")
+    (tmp_path / "linked.npy").symlink_to(tmp_path / "pipe.npy")
     (tmp_path / "file.npy").write_bytes(b".")
-    assert list_folder(tmp_path) == {"file.npy": 1, "lost.npy": -1}
+    assert list_folder(tmp_path).files == {"file.npy": 1, "lost.npy": -1}
 
 
-def test_a_link_to_nowhere_is_listed_and_a_linked_folder_is_not_walked(tmp_path):
-    (tmp_path / "real").mkdir()
-    (tmp_path / "real" / "0.npy").write_bytes(b"")
-    (tmp_path / "real" / "round").symlink_to(tmp_path / "real")
+def write_files(folder, *names):
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"")
+
+
+def test_linked_folders_are_followed_and_each_counts_once_however_often_it_is_reached(tmp_path):
+    top = tmp_path / "top"
+    write_files(top, "own/0.npy")
+    write_files(tmp_path, "disk/9.npy", "disk/10.npy", "disk/in/1.npy")
+    (top / "a_own").symlink_to(top / "own")  # under its own name already
+    (top / "own" / "round").symlink_to(top)
+    (top / "disk2").symlink_to(tmp_path / "disk")
+    (top / "disk10").symlink_to(tmp_path / "disk")  # the first counts
+    (tmp_path / "disk" / "up").symlink_to(tmp_path)  # reaches all of them once more
+    assert list(list_folder(top).files) == ["disk2/9.npy", "disk2/10.npy", "disk2/in/1.npy", "own/0.npy"]
+    assert list_folder(top).unlisted == ()
+
+
+def test_without_links_no_folder_is_asked_who_it_is(tmp_path, monkeypatch):
+    write_files(tmp_path, *(f"{place}/{place}.npy" for place in range(5)))
+    monkeypatch.setattr(listing, "_identity", None)
+    assert len(list_folder(tmp_path).files) == 5
+
+
+def test_a_link_that_leads_nowhere_is_told_by_its_reader_or_by_the_listing(tmp_path):
     (tmp_path / "lost.npy").symlink_to(tmp_path / "gone.npy")
-    assert list_folder(tmp_path) == {"lost.npy": -1, "real/0.npy": 0}
+    (tmp_path / "slide").symlink_to(tmp_path / "a disk that is away")
+    (tmp_path / "circle").symlink_to(tmp_path / "circle")
+    found = list_folder(tmp_path)
+    assert found.files == {"lost.npy": -1}
+    assert [note.split(":")[0] for note in found.unlisted] == ["circle cannot be listed", "slide cannot be listed"]
+
+
+@pytest.fixture
+def refused(monkeypatch):
+    """Let the system refuse to list folders, whoever asks."""
+    names = set()
+    real = os.scandir
+
+    def scandir(place):
+        if Path(place).name in names:
+            raise PermissionError(errno.EACCES, "Permission denied", place)
+        return real(place)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    return names
+
+
+def test_a_folder_that_cannot_be_listed_is_named_and_the_others_are_listed(many, refused):
+    write_files(many, "slide_1/a.npy", "deep/slide_2/b.npy")
+    refused |= {"slide_1", "slide_2"}
+    manifest = Manifest.open(many)
+    assert (len(manifest), manifest.unlisted) == (100, 2)
+    assert manifest.notes[0].startswith("deep/slide_2 cannot be listed: Permission denied. Specimens")
+    assert manifest.notes[1].startswith("slide_1 cannot be listed")
+    assert manifest.rows([0]).unlisted == 2
+    refused.add(many.name)
+    with pytest.raises(ManifestError, match="cannot be listed: Permission denied"):
+        Manifest.open(many)
+
+
+def test_of_many_folders_that_cannot_be_listed_the_first_are_named(many, refused):
+    write_files(many, *(f"s{place}/a.npy" for place in range(25)))
+    refused |= {f"s{place}" for place in range(25)}
+    notes = Manifest.open(many).notes
+    assert [note.split()[0] for note in notes] == [*(f"s{place}" for place in range(10)), "15"]
 
 
 @pytest.fixture
@@ -67,7 +132,7 @@ def opened(monkeypatch, folder):
     asked = []
     real = listing.describe
     monkeypatch.setattr(listing, "describe", lambda path, layout: asked.append(path.name) or real(path, layout))
-    keys, _, notes = keys_of_files(list_folder(folder), folder, Layout())
+    keys, _, notes = keys_of_files(list_folder(folder).files, folder, Layout())
     return keys, notes, asked
 
 

@@ -80,7 +80,7 @@ def classify(
     if predictions.stopped:
         print("It was stopped; the same command goes on from there.")
         return STOPPED
-    return FINDINGS if predictions.failed or show.skipped else GOOD
+    return FINDINGS if predictions.failed or show.skipped or specimens.unlisted else GOOD
 
 
 def pack(
@@ -122,7 +122,7 @@ def pack(
     print(f"Saved {packed.path}: {packed.specimens:,} specimens; {packed.manifest.name} says which.")
     if packed.left_out:
         print(f"{packed.left_out:,} were left out; the reasons are above.")
-    return FINDINGS if packed.left_out else GOOD
+    return FINDINGS if packed.left_out or specimens.unlisted else GOOD
 
 
 def export_labels(

@@ -91,7 +91,7 @@ def train(
     if classifier.stopped:
         print("Training was stopped; the file holds what it had learnt. Go on with --resume.")
         return STOPPED
-    return FINDINGS if show.skipped else GOOD
+    return FINDINGS if show.skipped or specimens.unlisted or (held and held.unlisted) else GOOD
 
 
 def evaluate(
@@ -146,7 +146,8 @@ def evaluate(
     if json is not None:
         evaluation.write(json)
         print(f"Saved {json}.")
-    return FINDINGS if evaluation.seen_in_training or evaluation.predictions.failed else GOOD
+    found = evaluation.seen_in_training or evaluation.predictions.failed or specimens.unlisted
+    return FINDINGS if found else GOOD
 
 
 def cross_validate(
@@ -206,4 +207,5 @@ def cross_validate(
         print(f"Saved {json}.")
     if found.stopped:
         return STOPPED
-    return FINDINGS if found.failures or found.predictions.failed or show.skipped else GOOD
+    lost = found.predictions.failed or show.skipped or specimens.unlisted
+    return FINDINGS if found.failures or lost else GOOD

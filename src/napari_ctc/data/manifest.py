@@ -47,6 +47,8 @@ class Manifest:
         Sentences worth telling the person who opened it.
     file : Path or None
         The CSV that it was read from, or that gave a folder its labels.
+    unlisted : int
+        Folders that could not be listed, so that specimens are missing; notes name them.
     """
 
     table: pd.DataFrame
@@ -54,6 +56,7 @@ class Manifest:
     layout: Layout = Layout()
     notes: tuple[str, ...] = ()
     file: Path | None = None
+    unlisted: int = 0
 
     # ------------------------------------------------------------------------------------- making one
 
@@ -107,7 +110,7 @@ class Manifest:
     def from_folder(
         cls, folder: str | Path, layout: Layout = Layout(), subfolders: Literal["label", "source"] = "source"
     ) -> Manifest:
-        """List a folder and all folders below it.
+        """List a folder and all folders below it, those that are links as well.
 
         A `labels.csv` or `manifest.csv` in the folder gives labels, sources and splits to the files it names;
         labels that a person gave since stand in its journal, and count as well.
@@ -116,21 +119,25 @@ class Manifest:
         Raises
         ------
         ManifestError
-            If the folder does not exist or holds no specimen file.
+            If the folder does not exist, cannot be listed or holds no specimen file.
         """
         folder = Path(folder).absolute()
         if not is_folder(folder):
             raise ManifestError(f"{folder} is not a folder. Choose a folder of specimens or a manifest (.csv).")
-        every = list_folder(folder)
+        listing = list_folder(folder)
+        every = listing.files
         files = every if _is_text("".join(every)) else {n: size for n, size in every.items() if _is_text(n)}
+        if not files and listing.unlisted:
+            raise ManifestError(listing.unlisted[0])
         if not files:
             kinds = ", ".join(READERS)
             raise ManifestError(f"{folder} and the folders below it hold no specimen file ({kinds}).")
         keys, owners, notes = keys_of_files(files, folder, layout)
         if nameless := len(every) - len(files):
             notes = (*notes, f"{nameless:,} files are left out: no table can hold their names. Rename them.")
+        notes = (*listing.notes, *notes)
         group = [_group(name.partition("/")[0]) if "/" in name else "" for name in owners]
-        manifest = cls(_table(keys, **{subfolders: group}), folder, layout, notes)
+        manifest = cls(_table(keys, **{subfolders: group}), folder, layout, notes, unlisted=len(listing.unlisted))
         for name in LABEL_FILES:
             if is_file(folder / name):
                 return _with_labels_of(manifest, cls.read(folder / name, layout), name)
