@@ -74,14 +74,17 @@ def killed_after(epoch, folder, out, settings=SETTINGS):
     assert process.returncode == -signal.SIGKILL
 
 
-def test_the_epochs_that_were_chosen_at_the_start_are_kept(spots, tmp_path, monkeypatch):
+def test_the_steps_and_epochs_that_were_chosen_at_the_start_are_kept(spots, tmp_path, monkeypatch):
     """A later version may choose others for as many specimens."""
     out = tmp_path / "one.safetensors"
     settings = SETTINGS.model_copy(update={"epochs": 0})
     monkeypatch.setattr(runs, "choose_steps", lambda specimens, size, settings: (4, 5))
+    whole = run(train(spots, settings))
     stopped_after(2, train(spots, settings, out))
-    monkeypatch.setattr(runs, "choose_steps", lambda specimens, size, settings: (4, 9))
-    assert run(train(spots, settings, out, resume=True)).metrics["epochs"] == 5
+    monkeypatch.setattr(runs, "choose_steps", lambda specimens, size, settings: (7, 9))
+    resumed = run(train(spots, settings, out, resume=True))
+    assert resumed.metrics["epochs"] == 5
+    assert resumed.digest == whole.digest
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills with a signal")

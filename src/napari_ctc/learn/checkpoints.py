@@ -153,7 +153,8 @@ def restore(run: Run, path: Path) -> None:
         run.kept_weights = {key: one.detach().cpu().clone() for key, one in run.steady.state_dict().items()}
     run.optimiser.restore(optimiser)
     run.step, run.done, run.ended = state.step, state.done, state.ended
-    run.epochs = state.epochs or run.epochs  # as they were chosen then: the schedule follows from them
+    run.steps = state.step // state.ended  # as they were chosen then: the schedule follows from them
+    run.epochs = state.epochs or run.epochs
     run.started = monotonic() - state.elapsed
     run.kept_epoch, run.history = state.kept_epoch, list(state.history)
     if state.kept_loss is not None:

@@ -63,7 +63,6 @@ class Run:
     sentinel: Sentinel
     steps: int  # of an epoch
     epochs: int
-    checks: int  # validation batches of an epoch
     threads: Threads
     started: float
     way: Way = field(default_factory=Way)  # until it is chosen
@@ -137,7 +136,6 @@ class Run:
             ),
             steps=steps,
             epochs=epochs,
-            checks=-(-len(data.validation) // _validation_batch(len(data.training), steps)),
             threads=Threads(settings.threads, adapts=device.type == "cpu"),
             started=monotonic(),
         )
@@ -163,6 +161,11 @@ class Run:
         )
         self.compute_in(way)
         yield Said(text=f"Training on {name_of(self.device)} {told(way, times, asked)}.")
+
+    @property
+    def checks(self) -> int:
+        """Validation batches of an epoch: of twice the size of a training batch."""
+        return -(-len(self.data.validation) // max(2 * (len(self.data.training) // self.steps), 1))
 
     @property
     def total(self) -> int:
@@ -305,7 +308,3 @@ def _build(settings: TrainSettings, structure: int, channels: int, classes: int,
     with torch.random.fork_rng(devices=[]), torch.device("cpu"):
         torch.default_generator.manual_seed(settings.seed)  # manual_seed would reach the GPUs, too
         return NETWORKS[settings.network].built(structure)(channels, classes, size).float()
-
-
-def _validation_batch(specimens: int, steps: int) -> int:
-    return max(2 * (specimens // steps), 1)
