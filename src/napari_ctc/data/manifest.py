@@ -138,9 +138,10 @@ class Manifest:
         notes = (*listing.notes, *notes)
         group = [_group(name.partition("/")[0]) if "/" in name else "" for name in owners]
         manifest = cls(_table(keys, **{subfolders: group}), folder, layout, notes, unlisted=len(listing.unlisted))
-        for name in LABEL_FILES:
-            if is_file(folder / name):
-                return _with_labels_of(manifest, cls.read(folder / name, layout), name)
+        labels = labels_table(folder)
+        if labels is not None:
+            return _with_labels_of(manifest, cls.read(labels, layout), labels.name)
+        for name in LABEL_FILES:  # none is written, and yet there may be labels
             frame, more = with_unfolded(_table([]), folder / name)
             if len(frame):
                 return _with_labels_of(manifest, cls(frame, folder, layout, more), name)
@@ -257,6 +258,14 @@ class Manifest:
         text = io.StringIO()
         table.to_csv(text, index=False, header=not headerless, lineterminator="\n")
         write_whole(path, text.getvalue().encode())
+
+
+def labels_table(path: Path) -> Path | None:
+    """Give the table that `Manifest.open` takes labels from, in a folder or by itself; None for none."""
+    path = path.absolute()
+    if is_folder(path):
+        return next((path / name for name in LABEL_FILES if is_file(path / name)), None)
+    return None if is_specimen_file(path) else path
 
 
 def rebase(keys: Iterable[str], old: Path, new: Path) -> list[str]:

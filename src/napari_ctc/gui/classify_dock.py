@@ -62,6 +62,7 @@ class ClassifyDock(QWidget):
         self.predictions: Predictions | None = None
         self.running = None
         self._layout: Layout | None = None
+        self._path: Path | None = None
         self._by = ""  # the digest of the classifier that the last run was with
         self._words = RunWords()
         self._problem = ""
@@ -144,7 +145,7 @@ class ClassifyDock(QWidget):
         self.skipped.begin()
         self.progress.setRange(0, 0)
         self.state.setText("Listing the specimens…")
-        path = Path(self.form.input.text().strip())
+        self._path = path = Path(self.form.input.text().strip())
         self.running = start(
             classify_path(path, self._layout, classifier, Path(out) if out else None, self.form.place.text),
             parent=self,
@@ -204,7 +205,7 @@ class ClassifyDock(QWidget):
         self.go.setEnabled(not reason)
         self.go.setToolTip(reason or "Classifies every specimen and writes the table")
         self.stop.setEnabled(self.running is not None and not self._stopping)
-        self.open_button.offer(self.predictions if self.running is None else None, self._layout)
+        self.open_button.offer(self.predictions if self.running is None else None, self._layout, self._path)
 
     def _out_of_date(self) -> str:
         """Say whether what was counted is by another classifier than the one in use."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from napari_ctc.data.files import exists
-from napari_ctc.data.manifest import COLUMNS, Manifest
+from napari_ctc.data.manifest import COLUMNS, Manifest, labels_table
 from napari_ctc.data.stacks import SpecimenStack
 from napari_ctc.events import Event
 from napari_ctc.gui.session_parts import absolute_keys
@@ -65,6 +65,10 @@ class Result:
 
     Attributes
     ----------
+    path : Path
+        What was classified.
+    open_now : sequence of (SpecimenStack, callable)
+        Each open stack, with what makes its manifest with the labels as they are now.
     channels : sequence of str or None
         Their names.
     table : pandas.DataFrame
@@ -76,8 +80,9 @@ class Result:
     """
 
     predictions: Predictions
+    path: Path
     layout: Layout
-    open_now: Sequence[SpecimenStack]
+    open_now: Sequence[tuple[SpecimenStack, Callable[[], Manifest]]]
     channels: Sequence[str] | None
     table: pd.DataFrame = field(init=False)
     stack: SpecimenStack = field(init=False)
@@ -87,36 +92,44 @@ class Result:
         """Put the result in order and open its specimens; a SpecimenError where none can be read."""
         order = worth_looking_at(self.predictions)
         self.table = self.predictions.table.iloc[order].reset_index(drop=True)
-        manifest, self.replaced = to_look_at(self.table, self.predictions.root, self.layout, self.open_now)
+        open_now = [(stack, manifest()) for stack, manifest in self.open_now]
+        held = set(absolute_keys(Manifest(self.table, self.predictions.root)))
+        given_way = [(stack, one) for stack, one in open_now if held.issuperset(absolute_keys(one))]
+        self.replaced = [stack for stack, _ in given_way]
+        manifest = to_look_at(
+            self.table, self.predictions.root, self.layout, self.path, [one for _, one in given_way]
+        )
         self.stack = SpecimenStack(manifest, self.channels)
         return self.stack
 
 
 def to_look_at(
-    table: pd.DataFrame, root: Path, layout: Layout, stacks: Sequence[SpecimenStack]
-) -> tuple[Manifest, list[SpecimenStack]]:
-    """Make the manifest of classified specimens, and say which open stacks it takes the place of.
+    table: pd.DataFrame, root: Path, layout: Layout, path: Path, replaced: Sequence[Manifest]
+) -> Manifest:
+    """Make the manifest of classified specimens.
 
     Parameters
     ----------
     table : pandas.DataFrame
         Of predictions, in the order to look at.
-    stacks : sequence of SpecimenStack
-        The open ones. Those that hold no other specimens give way; what they tell of a specimen and the table
-        does not (its label, say) is taken over.
+    path : Path
+        What was classified.
+    replaced : sequence of Manifest
+        Of open specimens that it takes the place of, with their labels as they are now. These count, and stay in
+        the table that they are in, so that opening a result neither brings labels back nor keeps them elsewhere.
     """
     blank = [""] * len(table)
     rows = {name: table[name] if name in table else blank for name in COLUMNS}
     manifest = Manifest(type(table)(rows, dtype="str"), root, layout)
-    keys = absolute_keys(manifest)
-    held, replaced = set(keys), []
-    filled = manifest.table.copy()
-    for stack in stacks:
-        own = absolute_keys(stack.manifest)
-        if held.issuperset(own):
-            replaced.append(stack)
-            for name in COLUMNS[1:]:
-                known = dict(zip(own, stack.manifest.table[name], strict=True))
-                before = [known.get(key, "") for key in keys]
-                filled[name] = [new or old for new, old in zip(filled[name], before, strict=True)]
-    return Manifest(filled.astype("str"), root, layout), replaced
+    filled, keys = manifest.table.copy(), absolute_keys(manifest)
+    owned = [absolute_keys(one) for one in replaced]
+    open_keys = {key for own in owned for key in own}
+    filled["label"] = ["" if key in open_keys else label for key, label in zip(keys, filled["label"], strict=True)]
+    for one, own in zip(replaced, owned, strict=True):
+        for name in COLUMNS[1:]:
+            known = dict(zip(own, one.table[name], strict=True))
+            filled[name] = [new or known.get(key, "") for key, new in zip(keys, filled[name], strict=True)]
+    # A few files, opened by hand, do not say where the labels of all the others belong.
+    decisive = [one for one in replaced if one.file or len(one) == len(table)]
+    file = max(decisive, key=len).labels_file if decisive else labels_table(path)
+    return Manifest(filled.astype("str"), root, layout, file=file)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QPushButton, QWidget
 
@@ -16,6 +17,8 @@ from napari_ctc.gui.open_jobs import Opening
 from napari_ctc.gui.preferences import preferred_names
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import napari.viewer
 
     from napari_ctc.data.predictions import Predictions
@@ -43,25 +46,27 @@ class OpenResultButton(QPushButton):
             "Opens the classified specimens: the rarest predicted class first, the least certain of it first"
         )
         self._viewer, self._session = viewer, session
-        self._offered: tuple[Predictions, Layout] | None = None
+        self._offered: tuple[Predictions, Layout, Path] | None = None
         self._coming: Result | None = None
         self._opened: SpecimenStack | None = None
         self.clicked.connect(self._open)
-        self.offer(None, None)
+        self.offer(None, None, None)
 
-    def offer(self, predictions: Predictions | None, layout: Layout | None) -> None:
-        """Offer to open a result; None for nothing."""
+    def offer(self, predictions: Predictions | None, layout: Layout | None, path: Path | None) -> None:
+        """Offer to open a result, with what was classified; None for nothing."""
         any_read = predictions is not None and len(predictions) > predictions.failed
-        self._offered = (predictions, layout) if any_read and layout is not None else None
+        self._offered = (predictions, layout, path) if any_read and layout is not None else None
         self.setEnabled(self._offered is not None and self._coming is None)
 
     def _open(self) -> None:
         if self._offered is None or self._coming is not None:
             return
-        predictions, layout = self._offered
-        classifier = self._session.classifier
+        predictions, layout, path = self._offered
+        session, classifier = self._session, self._session.classifier
         names = classifier.channels if classifier else preferred_names()
-        self._coming = Result(predictions, layout, self._session.stacks, names)
+        rows = [session.first_of(stack) + np.arange(len(stack.manifest)) for stack in session.stacks]
+        now = [(stack, session.manifest_later(own)) for stack, own in zip(session.stacks, rows, strict=True)]
+        self._coming = Result(predictions, path, layout, now, names)
         opening = Opening(self._viewer, self._coming.read, f"Opening {len(predictions):,} specimens")
         opening.opened.connect(self._show)
         opening.failed.connect(self._tell)
