@@ -444,6 +444,30 @@ def test_labels_go_out_with_a_header_or_in_two_columns(viewer, dock, drawn_folde
     assert {len(row) for row in rows} == {2}
 
 
+@pytest.mark.parametrize("name", ["exportLabels", "exportLabelsOriginal", "exportLabelsBoth"])
+def test_no_export_is_written_over_labels_or_read_in_their_place(viewer, dock, own_folder, qtbot, tmp_path, name):
+    from napari.utils.notifications import notification_manager
+
+    place = tmp_path / "place.csv"
+    open_folder(viewer, own_folder)
+    dock.labelling.do(lambda: dock.labelling.move_to(place))
+    qtbot.waitUntil(lambda: "place.csv" in dock.strip.place.text() and not dock.labelling.busy, timeout=TIME)
+    before = {path: path.read_bytes() for path in (place, own_folder / "manifest.csv")}
+    for path in (*before, own_folder / "labels.csv", own_folder / "slide_1" / ".." / "labels"):
+        warnings = len(notification_manager.records)
+        export(dock, qtbot, name, path)
+        assert dock.message.text().startswith("Not exported.") and "another name" in dock.message.text()
+        assert len(notification_manager.records) == warnings + 1
+    assert not (own_folder / "labels.csv").exists()
+    assert {path: path.read_bytes() for path in before} == before
+    suggested = []
+    dock.export_menu.ask_path = lambda title, suggestion, kind: suggested.append(suggestion) or suggestion
+    next(action for action in dock.export_menu.actions() if action.objectName() == name).trigger()
+    qtbot.waitUntil(lambda: dock.export_menu.running is None, timeout=TIME)
+    assert suggested == [str(own_folder / "exported_labels.csv")]
+    assert len(Manifest.open(own_folder).labelled()) == len(Manifest.read(suggested[0]).labelled()) == 60
+
+
 def test_copies_go_into_one_folder_a_class(viewer, dock, drawn_folder, qtbot, tmp_path):
     open_folder(viewer, drawn_folder)
     export(dock, qtbot, "exportCopiesByLabel", tmp_path / "classes")

@@ -17,7 +17,7 @@ from qtpy.QtCore import QTimer, Signal
 
 from napari_ctc.data.journal import Journal
 from napari_ctc.data.labels import Label
-from napari_ctc.data.manifest import rebase
+from napari_ctc.data.manifest import LABEL_FILES, rebase
 from napari_ctc.data.open_journal import Folded
 from napari_ctc.data.recheck import Rechecked, recheck
 from napari_ctc.errors import CTCError
@@ -72,6 +72,13 @@ class OpenBooks(Turns):
                 if identity in book:
                     return book
         return next(iter(self._books.values()), None)
+
+    def tables(self) -> set[Path]:
+        """Give the tables that labels of the open specimens are in, or would be read from if they were there."""
+        manifests = [stack.manifest for stack in self._session.stacks]
+        read = [one.root / name for one in manifests for name in LABEL_FILES]
+        read += [one.labels_file for one in manifests]
+        return {path.resolve() for path in (*self._books, *read)}
 
     def _follow_specimens(self) -> None:
         self.do_soon(self._reconcile)

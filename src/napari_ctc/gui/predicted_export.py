@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from napari.utils.notifications import show_warning
 from qtpy.QtCore import Signal
 from qtpy.QtWidgets import QFileDialog, QMenu, QWidget
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from napari_ctc.events import Job
 
 CSV, PARQUET = "Table (*.csv)", "Parquet table (*.parquet)"
+LABELS = "exported_labels.csv"  # no name under which a folder's labels are looked for
 
 
 class ExportMenu(QMenu):
@@ -31,28 +33,31 @@ class ExportMenu(QMenu):
     ----------
     shown : callable
         Returns the predictions that the table shows.
+    kept : callable
+        Returns the tables that labels are in, or would be read from: no export is written over them, nor in their
+        place.
     parent : QWidget
         The dock; the export is stopped when it goes.
     """
 
     said = Signal(str)  # a sentence for the dock
 
-    def __init__(self, shown: Callable[[], Predictions], parent: QWidget) -> None:
+    def __init__(self, shown: Callable[[], Predictions], kept: Callable[[], set[Path]], parent: QWidget) -> None:
         super().__init__("Export", parent)
         self.setObjectName("exportMenu")
         self.setToolTipsVisible(True)
-        self._shown = shown
+        self._shown, self._kept = shown, kept
         self._jobs: dict[QAction, tuple[Callable[..., Job[str]], str, str]] = {}
         self.running = None
         self._skipped = 0
         self._add("exportLabels", "Labels (CSV)…", "What a person said: a manifest to train on",
-                  _write_labels, "labels.csv", CSV)  # fmt: skip
+                  _write_labels, LABELS, CSV)  # fmt: skip
         self._add("exportLabelsOriginal", "Labels, two columns without a header (CSV)…",
                   "File and label alone, as in the original form",
-                  partial(_write_labels, headerless=True), "labels.csv", CSV)  # fmt: skip
+                  partial(_write_labels, headerless=True), LABELS, CSV)  # fmt: skip
         self._add("exportLabelsBoth", "Labels, filled up with predictions (CSV)…",
                   "Where no person said anything, what the classifier says, marked by=classifier",
-                  partial(_write_labels, which="both"), "labels.csv", CSV)  # fmt: skip
+                  partial(_write_labels, which="both"), LABELS, CSV)  # fmt: skip
         self.addSeparator()
         self._add("exportPredictionsCSV", "Predictions (CSV)…", "All columns, with the probability of each class",
                   _write_predictions, "predictions.csv", CSV)  # fmt: skip
@@ -94,6 +99,14 @@ class ExportMenu(QMenu):
             return
         if suggestion and not Path(path).suffix:
             path += Path(suggestion).suffix
+        if Path(path).resolve() in self._kept():
+            refusal = (
+                f"Not exported. {Path(path).name} holds the labels of what is open, or would be read in their "
+                f"place. Choose another name."
+            )
+            show_warning(refusal)
+            self.said.emit(refusal)
+            return
         self._skipped = 0
         self.said.emit(f"Exporting to {Path(path).name}…")
         self.running = start(

@@ -158,7 +158,7 @@ class PredictedParts(QWidget):
         self.export_button = QPushButton("Export", page)
         self.export_button.setObjectName("exportButton")
         self.export_button.setToolTip("Write labels, predictions or files of the specimens that the table shows")
-        self.export_menu = ExportMenu(self.shown_predictions, self)
+        self.export_menu = ExportMenu(self.shown_predictions, self.labelling.tables, self)
         self.export_menu.said.connect(self._say)
         self.export_button.setMenu(self.export_menu)
         row = QHBoxLayout()
