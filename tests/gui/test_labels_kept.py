@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("napari")
-from labelling_steps import TIME, name_classes, on_disk, open_dock, press, settled, shown
+from labelling_steps import CTRL, TIME, name_classes, on_disk, open_dock, press, settled, shown
 from napari.utils.notifications import notification_manager
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QApplication, QFileDialog
@@ -14,6 +14,7 @@ from qtpy.QtWidgets import QApplication, QFileDialog
 from napari_ctc.data import lines
 from napari_ctc.data.journal import Journal
 from napari_ctc.data.locks import Lock
+from napari_ctc.data.manifest import Manifest
 from napari_ctc.gui import book as books
 from napari_ctc.gui import labelling as labellings
 
@@ -248,6 +249,60 @@ def test_labels_that_are_there_move_along(viewer, dock, folder, qtbot, monkeypat
     close(viewer, dock)
     again = open_dock(viewer, qtbot, folder)
     assert shown(again) == expected
+
+
+def test_labels_move_into_a_table_that_is_there_and_back(viewer, dock, folder, qtbot, tmp_path):
+    other, home = tmp_path / "other.csv", folder / "labels.csv"
+    keys = list(dock.session.rows.name)
+    press(qtbot, dock.table, "12U")
+    settled(qtbot, dock)
+    other.write_text(f"path,label\nspecimens/{keys[1]},debris\nspecimens/{keys[5]},tumour cell\n")
+    dock.labelling.move_to(other)
+    settled(qtbot, dock)
+    assert "other.csv from now on." in said(dock)
+    assert "It said otherwise of 1 specimen: what was shown here counts." in said(dock)
+    expected = {0: "debris", 1: "leukocyte", 2: "unsure", 5: "tumour cell"}
+    assert shown(dock) == {keys[place]: name for place, name in expected.items()}
+    press(qtbot, dock.table, "33")
+    settled(qtbot, dock)
+    expected = shown(dock)
+    dock.labelling.move_to(home)
+    settled(qtbot, dock)
+    assert shown(dock) == expected and len(expected) == 6
+    assert "otherwise" not in said(dock)
+    close(viewer, dock)
+    for table, prefix in ((home, ""), (other, "specimens/")):
+        kept = Manifest.read(table).labelled().table
+        labels = {prefix + key: name for key, name in expected.items() if name != "unsure"}
+        assert dict(zip(kept["path"], kept["label"], strict=True)) == labels
+    again = open_dock(viewer, qtbot, folder)
+    assert shown(again) == expected
+
+
+def test_what_labels_brought_into_a_table_that_is_there_is_taken_back_at_once(dock, qtbot, tmp_path):
+    other, key = tmp_path / "other.csv", dock.session.rows.name[0]
+    press(qtbot, dock.table, "122")
+    settled(qtbot, dock)
+    other.write_text(f"path,label\nspecimens/{key},tumour cell\n")
+    dock.labelling.move_to(other)
+    settled(qtbot, dock)
+    assert sorted(shown(dock).values()) == ["debris", "leukocyte", "leukocyte"]
+    press(qtbot, dock.table, "Z", CTRL)
+    settled(qtbot, dock)
+    assert shown(dock) == {key: "tumour cell"}
+
+
+def test_labels_of_a_classifier_do_not_become_those_of_a_person_in_another_table(viewer, folder, qtbot, tmp_path):
+    table, other = folder / "both.csv", tmp_path / "other.csv"
+    keys = Manifest.open(folder).keys
+    table.write_text(f"path,label,by\n{keys[0]},debris,person\n{keys[1]},leukocyte,classifier\n")
+    other.write_text(f"path,label\nspecimens/{keys[2]},debris\n")
+    dock = open_dock(viewer, qtbot, table)
+    dock.labelling.move_to(other)
+    settled(qtbot, dock)
+    assert "Not taken along: 1 label by a classifier." in said(dock)
+    close(viewer, dock)
+    assert Manifest.read(other).keys == [f"specimens/{keys[2]}", f"specimens/{keys[0]}"]
 
 
 # --------------------------------------------------------------------------------------- the specimens

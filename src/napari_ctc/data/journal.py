@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Literal
 
 from napari_ctc.data.history import Change, Pick
@@ -56,7 +57,8 @@ class Journal(OpenJournal):
         JournalError
             If it could not be put on the disk.
         """
-        return self._give(keys, Label(self._class(name), by="person"), pick, predicted, digests)
+        label = Label(self._class(name), by="person")
+        return self._give(dict.fromkeys(keys, label), pick, predicted, digests)
 
     def unsure(
         self,
@@ -66,11 +68,31 @@ class Journal(OpenJournal):
         digests: Mapping[str, str] | None = None,
     ) -> tuple[Change, ...]:
         """Record that a person looked and could not tell; such a specimen is never trained on."""
-        return self._give(keys, Label(unsure=True), pick, predicted, digests)
+        return self._give(dict.fromkeys(keys, Label(unsure=True)), pick, predicted, digests)
 
     def clear(self, keys: Iterable[str], pick: Pick = Pick()) -> tuple[Change, ...]:
         """Take labels away."""
-        return self._give(keys, Label(), pick, None, None)
+        return self._give(dict.fromkeys(keys, Label()), pick, None, None)
+
+    def take_over(self, labels: Mapping[str, Label]) -> tuple[Change, ...]:
+        """Take in what a person said of specimens in another table, all in one step; what stands here gives way.
+
+        Parameters
+        ----------
+        labels : mapping of keys to Label
+
+        Raises
+        ------
+        JournalError
+            If it could not be put on the disk.
+        """
+        names = {name: self._class(name) for name in {label.name for label in labels.values()} if name}
+        said = {
+            key: replace(label, name=names.get(label.name, ""), by="person" if label.name else "")
+            for key, label in labels.items()
+        }
+        news = {key: label for key, label in said.items() if not label.says(self.history.label_of(key))}
+        return self._give(news, Pick(), None, None)
 
     def undo(self) -> tuple[Change, ...]:
         """Take the last step back; gives what changed, nothing if there is no step."""
@@ -116,20 +138,18 @@ class Journal(OpenJournal):
 
     def _give(
         self,
-        keys: Iterable[str],
-        label: Label,
+        labels: Mapping[str, Label],
         pick: Pick,
         predicted: Mapping[str, str] | None,
         digests: Mapping[str, str] | None,
     ) -> tuple[Change, ...]:
-        keys = list(dict.fromkeys(keys))
-        if not keys:
+        if not labels:
             return ()
         entries: list[dict[str, Any]] = []
-        if label.name and label.name not in self.history.listed:  # from now on the order of classes is fixed
-            classes = list(dict.fromkeys([*self.history.classes, label.name]))
-            entries.append({"entry": "classes", "classes": classes})
-        for key in keys:
+        names = {label.name: None for label in labels.values() if label.name}
+        if names.keys() - set(self.history.listed):  # from now on the order of classes is fixed
+            entries.append({"entry": "classes", "classes": list(dict.fromkeys([*self.history.classes, *names]))})
+        for key, label in labels.items():
             was = self.history.label_of(key)
             entry = {"entry": "labelled", "step": self.history.last + 1, "key": key, "label": label.name}
             entry |= {"picked": pick.how, "prediction": pick.prediction}

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_ctc.data.journal import Journal
+from napari_ctc.data.labels import Label
 from napari_ctc.data.manifest import rebase
 from napari_ctc.data.specimens import content_digest
 from napari_ctc.errors import CTCError, SpecimenError
@@ -25,7 +26,6 @@ from napari_ctc.gui.held import Held
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from napari_ctc.data.labels import Label
     from napari_ctc.data.manifest import Manifest
 
 _DIGESTING = 0.2  # seconds that a label waits at most for the digests of many specimens labelled at once
@@ -122,6 +122,53 @@ class Book:
 def in_turn(work: Callable[[], Any]) -> Future[Any]:
     """Do something with a journal, after whatever was begun before."""
     return _thread.submit(work)
+
+
+def take_along(labelled: Manifest, unsure: Manifest, path: Path) -> tuple[str, ...]:
+    """Bring what is said of specimens into another table; where that says otherwise, it gives way.
+
+    Parameters
+    ----------
+    labelled, unsure : Manifest
+        Those that have a label, and those of which a person could not tell.
+    path : Path
+        The other table. It need not exist.
+
+    Returns
+    -------
+    tuple of str
+        Sentences on what became of it, and on what was not taken along.
+
+    Raises
+    ------
+    CTCError
+        If it cannot be written.
+    """
+    if not path.exists() and len(labelled):
+        labelled.write(path)  # who gave each label goes along, and the sources
+    keys = rebase(labelled.keys, labelled.root, path.parent)
+    table = labelled.table
+    said = {key: Label(name, by=by) for key, name, by in zip(keys, table["label"], table["by"], strict=True)}
+    said |= dict.fromkeys(rebase(unsure.keys, unsure.root, path.parent), Label(unsure=True))
+    with Journal(path) as journal:
+        if journal.read_only:
+            raise CTCError(journal.read_only)
+        # In a journal they would be a person's.
+        theirs = {key for key, label in said.items() if label.by == "classifier"}
+        left = sum(not said[key].says(journal.history.label_of(key)) for key in theirs)
+        changes = journal.take_over({key: label for key, label in said.items() if key not in theirs})
+        folded = journal.fold(dict(zip(keys, table["source"], strict=True)))
+    otherwise = sum(bool(change.was.name or change.was.unsure) for change in changes)
+    notes = folded.notes
+    if otherwise:
+        notes += (f"It said otherwise of {_many(otherwise, 'specimen')}: what was shown here counts.",)
+    if left:
+        notes += (f"Not taken along: {_many(left, 'label')} by a classifier.",)
+    return notes
+
+
+def _many(count: int, word: str) -> str:
+    return f"{count:,} {word}" if count == 1 else f"{count:,} {word}s"
 
 
 def digests_of(specimens: Iterable[tuple[str, Manifest, int]]) -> tuple[dict[str, str], str]:

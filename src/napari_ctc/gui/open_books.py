@@ -17,11 +17,11 @@ from qtpy.QtCore import QTimer, Signal
 
 from napari_ctc.data.journal import Journal
 from napari_ctc.data.labels import Label
-from napari_ctc.data.manifest import LABEL_FILES, rebase
+from napari_ctc.data.manifest import LABEL_FILES
 from napari_ctc.data.open_journal import Folded
 from napari_ctc.data.recheck import Rechecked, recheck
 from napari_ctc.errors import CTCError
-from napari_ctc.gui.book import Book, close, in_turn
+from napari_ctc.gui.book import Book, close, in_turn, take_along
 from napari_ctc.gui.jobs import start
 from napari_ctc.gui.places import labels_place, remember_place
 from napari_ctc.gui.turns import Turns
@@ -150,19 +150,15 @@ class OpenBooks(Turns):
         labelled = labelled.rows(np.flatnonzero(~labelled.table["path"].duplicated()))
         unsure = self._session.manifest(own[self._session.rows.unsure[own]])
 
-        def work() -> None:
-            if not path.exists() and len(labelled):
-                labelled.write(path)
-            with Journal(path) as journal:
-                if journal.read_only:
-                    raise CTCError(journal.read_only)
-                journal.unsure(rebase(unsure.keys, unsure.root, path.parent))
+        def work() -> tuple[str, ...]:
+            notes = take_along(labelled, unsure, path)
             for manifest in manifests:
                 remember_place(manifest, path)
+            return notes
 
-        def then(_: None) -> None:
+        def then(notes: tuple[str, ...]) -> None:
             self._reconcile()
-            self.told.emit(f"Labels are kept in {path} from now on.")
+            self.told.emit(" ".join([f"Labels are kept in {path} from now on.", *notes]))
 
         self._write(work, then)
 
