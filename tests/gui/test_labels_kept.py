@@ -251,6 +251,26 @@ def test_labels_that_are_there_move_along(viewer, dock, folder, qtbot, monkeypat
     assert shown(again) == expected
 
 
+def test_classes_keep_their_keys_and_colours_when_labels_are_kept_elsewhere(viewer, dock, folder, qtbot, tmp_path):
+    names = ("tumour cell", "debris", "leukocyte", "nobody yet")
+    dock.labelling.do(lambda: dock.labelling.name_classes(names, {"debris": "#123456"}))
+    press(qtbot, dock.table, "32")
+    settled(qtbot, dock)
+    colours = [dock.session.colour(name) for name in names]
+    assert colours[1] == "#123456"
+    for place in ("new.csv", "there.csv"):
+        if place == "there.csv":
+            (tmp_path / place).write_text(f"path,label\nspecimens/{dock.session.rows.name[7]},odd\n")
+        dock.labelling.move_to(tmp_path / place)
+        settled(qtbot, dock)
+        assert dock.session.keyed[:4] == names
+        assert [dock.session.colour(name) for name in names] == colours
+    close(viewer, dock)
+    again = open_dock(viewer, qtbot, folder)
+    assert again.session.keyed == (*names, "odd")
+    assert [again.session.colour(name) for name in names] == colours
+
+
 def test_labels_move_into_a_table_that_is_there_and_back(viewer, dock, folder, qtbot, tmp_path):
     other, home = tmp_path / "other.csv", folder / "labels.csv"
     keys = list(dock.session.rows.name)

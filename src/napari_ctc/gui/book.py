@@ -7,7 +7,7 @@ that is being closed here can be opened there the next moment.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,13 +124,15 @@ def in_turn(work: Callable[[], Any]) -> Future[Any]:
     return _thread.submit(work)
 
 
-def take_along(labelled: Manifest, unsure: Manifest, path: Path) -> tuple[str, ...]:
+def take_along(labelled: Manifest, unsure: Manifest, classes: Mapping[str, str], path: Path) -> tuple[str, ...]:
     """Bring what is said of specimens into another table; where that says otherwise, it gives way.
 
     Parameters
     ----------
     labelled, unsure : Manifest
         Those that have a label, and those of which a person could not tell.
+    classes : mapping of names to ``#rrggbb``
+        In the order of their keys; for a table of which nobody listed any.
     path : Path
         The other table. It need not exist.
 
@@ -153,6 +155,8 @@ def take_along(labelled: Manifest, unsure: Manifest, path: Path) -> tuple[str, .
     with Journal(path) as journal:
         if journal.read_only:
             raise CTCError(journal.read_only)
+        if classes and not journal.history.listed:
+            journal.set_classes(list(classes), classes)
         # In a journal they would be a person's.
         theirs = {key for key, label in said.items() if label.by == "classifier"}
         left = sum(not said[key].says(journal.history.label_of(key)) for key in theirs)

@@ -150,8 +150,11 @@ class OpenBooks(Turns):
         labelled = labelled.rows(np.flatnonzero(~labelled.table["path"].duplicated()))
         unsure = self._session.manifest(own[self._session.rows.unsure[own]])
 
+        names = self._session.keyed
+        classes = dict(zip(names, self._session.palette(names), strict=True))
+
         def work() -> tuple[str, ...]:
-            notes = take_along(labelled, unsure, path)
+            notes = take_along(labelled, unsure, classes, path)
             for manifest in manifests:
                 remember_place(manifest, path)
             return notes
