@@ -1,6 +1,7 @@
 """The dock "Classify folder" in a real window: from a folder with a broken file to a table and to the viewer."""
 
 import threading
+from dataclasses import replace
 from unittest.mock import Mock
 
 import numpy as np
@@ -332,6 +333,29 @@ def test_specimens_without_a_source_have_a_row_where_others_have_sources(qtbot):
     assert titles == ["all", "slide_1", "(no source)"]
     shown = [[counts.item(row, column).text() for column in range(3)] for row in range(3)]
     assert shown == [["1", "1", "2"], ["0", "1", "0"], ["1", "0", "2"]]
+
+
+def test_names_of_sources_and_classes_never_pass_for_a_sum_or_for_what_is_unreadable(
+    viewer, dock, drawn_folder, tiny_classifier, qtbot, tmp_path
+):
+    first, *files = sorted(drawn_folder.glob("slide_1/*.npy"))[:5]
+    for name, of in (("all", files[:3]), ("(no source)", files[3:])):
+        (tmp_path / name).mkdir()
+        for path in of:
+            (tmp_path / name / path.name).write_bytes(path.read_bytes())
+    (tmp_path / first.name).write_bytes(first.read_bytes()[:300])  # without a source, and unreadable
+    classes = ("unreadable", *tiny_classifier.classes[1:])
+    dock.session.classifier = replace(tiny_classifier, classes=classes, digest="")
+    dock.form.input.setText(str(tmp_path))
+    dock.form.output.setText("")
+    press(qtbot, dock, "classifyButton")
+    finished(qtbot, dock)
+    counts = dock.counts
+    titles = [counts.verticalHeaderItem(row).text() for row in range(counts.rowCount())]
+    assert titles == ["all", "(no source)", "all", "(no source)"]  # the first of all, the last of none
+    shown = np.array([[int(counts.item(row, column).text()) for column in range(4)] for row in range(4)])
+    assert shown.sum(axis=1).tolist() == [5, 1, 3, 1]
+    assert shown[:, 3].tolist() == [1, 0, 0, 1]
 
 
 def test_closing_the_window_mid_run_leaves_no_worker(make_napari_viewer, drawn_folder, tiny_classifier, qtbot):

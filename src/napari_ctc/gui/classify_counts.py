@@ -14,9 +14,10 @@ from napari_ctc.gui.colours import class_colour
 if TYPE_CHECKING:
     import pandas as pd
 
-ALL = "all"
-UNREADABLE = "unreadable"
-NO_SOURCE = "(no source)"
+ALL = None  # what no source and no class can be called: their names are text, and never empty
+NO_SOURCE = ""
+UNREADABLE = ""
+_TITLES = {ALL: "all", NO_SOURCE: "(no source)"}
 _PAINT_MS = 200
 _ROWS_SHOWN = 8
 _ROWS_NEEDED = 3
@@ -38,7 +39,7 @@ class CountsTable(QTableWidget):
         self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
         self.verticalHeader().setDefaultSectionSize(self.fontMetrics().height() + 6)
         self.classes: tuple[str, ...] = ()
-        self.counted: Counter[tuple[str, str]] = Counter()
+        self.counted: Counter[tuple[str | None, str]] = Counter()
         self._paint = QTimer(self)
         self._paint.setSingleShot(True)
         self._paint.setInterval(_PAINT_MS)
@@ -51,7 +52,7 @@ class CountsTable(QTableWidget):
         self.setRowCount(0)
         self.setColumnCount(len(classes) + 1)
         for column, name in enumerate((*classes, UNREADABLE)):
-            item = QTableWidgetItem(name)
+            item = QTableWidgetItem(name or "unreadable")
             if column < len(classes):
                 item.setData(Qt.ItemDataRole.DecorationRole, QColor(class_colour(column)))
             self.setHorizontalHeaderItem(column, item)
@@ -60,9 +61,8 @@ class CountsTable(QTableWidget):
     def add(self, rows: pd.DataFrame) -> None:
         """Count rows of predictions; shown soon."""
         for source, predicted in zip(rows["source"], rows["predicted"], strict=True):
-            name = predicted or UNREADABLE
-            self.counted[ALL, name] += 1
-            self.counted[source or NO_SOURCE, name] += 1
+            self.counted[ALL, predicted] += 1
+            self.counted[source, predicted] += 1
         if not self._paint.isActive():
             self._paint.start()
 
@@ -74,7 +74,7 @@ class CountsTable(QTableWidget):
             sources.append(NO_SOURCE)
         if self.rowCount() != len(sources):
             self.setRowCount(len(sources))
-            self.setVerticalHeaderLabels(sources)
+            self.setVerticalHeaderLabels([_TITLES.get(source, source) for source in sources])
         for row, source in enumerate(sources):
             for column, name in enumerate((*self.classes, UNREADABLE)):
                 item = self.item(row, column)
