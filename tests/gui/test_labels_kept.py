@@ -193,7 +193,7 @@ def test_a_full_disk_is_said_and_the_label_is_not_shown(dock, folder, qtbot, mon
             press(qtbot, dock.table, "2")
             settled(qtbot, dock)
         assert "cannot be written: No space left on device. The last step was not kept" in said(dock)
-        assert len(warned("No space left on device")) == 1
+        assert len(warned("journal.jsonl cannot be written: No space left on device")) == 1
         assert (shown(dock), dock.session.current) == (expected, at)
     press(qtbot, dock.table, "2")
     settled(qtbot, dock)

@@ -2,7 +2,9 @@
 
 import csv
 import os
+import shutil
 import time
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -475,6 +477,24 @@ def test_copies_go_into_one_folder_a_class(viewer, dock, drawn_folder, qtbot, tm
         "leukocyte", "debris", "tumour cell",
     }  # fmt: skip
     assert len(list((tmp_path / "classes").rglob("*.npy"))) == 60
+
+
+def test_what_could_not_be_copied_is_told_with_the_reason(viewer, dock, own_folder, qtbot, tmp_path, monkeypatch):
+    open_folder(viewer, own_folder)
+    gone, full = sorted(own_folder.glob("slide_1/*.npy"))[0], OSError(28, os.strerror(28))
+    gone.unlink()
+    export(dock, qtbot, "exportCopiesByLabel", tmp_path / "classes")
+    assert dock.message.text() == (
+        f"Copied 59 specimens into classes. 1 could not be put there. "
+        f"The first: slide_1/{gone.name} does not exist any more."
+    )
+    gone.write_bytes(b"")
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copy2", Mock(side_effect=full))
+        export(dock, qtbot, "exportCopiesByLabel", tmp_path / "again")
+    told = dock.message.text()
+    assert told.startswith("Copied 0 specimens into again. 60 could not be put there. The first: ")
+    assert "cannot be written: No space left on device." in told
 
 
 def test_an_export_that_cannot_be_is_told_and_leaves_the_dock_usable(viewer, dock, drawn_folder, qtbot, tmp_path):

@@ -132,7 +132,8 @@ def export_class_folders(
                 _put(predictions.root, key, folder / folders[names[row]], link)
                 copied += 1
             except (OSError, CTCError) as problem:
-                yield Skipped(path=key, reason=str(problem), done=done, total=len(rows))
+                why = f"{key}: {problem.strerror or problem}." if isinstance(problem, OSError) else str(problem)
+                yield Skipped(path=key, reason=why, done=done, total=len(rows))
             if time.monotonic() - last > 0.1 or done == len(rows):
                 last = time.monotonic()
                 yield Event(done=done, total=len(rows))
@@ -188,5 +189,6 @@ def _put(root: Path, key: str, folder: Path, link: bool) -> None:
         except (OSError, NotImplementedError):  # Windows grants links to few people; a hard link will do
             os.link(source, target)
     else:
+        source.open("rb").close()  # what cannot be read is said to be so, and not that the copy cannot be written
         with replacing(target) as temporary:
             shutil.copy2(source, temporary)

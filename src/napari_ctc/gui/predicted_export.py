@@ -49,7 +49,7 @@ class ExportMenu(QMenu):
         self._shown, self._kept = shown, kept
         self._jobs: dict[QAction, tuple[Callable[..., Job[str]], str, str]] = {}
         self.running = None
-        self._skipped = 0
+        self._skipped, self._first_reason = 0, ""
         self._add("exportLabels", "Labels (CSV)…", "What a person said: a manifest to train on",
                   _write_labels, LABELS, CSV)  # fmt: skip
         self._add("exportLabelsOriginal", "Labels, two columns without a header (CSV)…",
@@ -107,7 +107,7 @@ class ExportMenu(QMenu):
             show_warning(refusal)
             self.said.emit(refusal)
             return
-        self._skipped = 0
+        self._skipped, self._first_reason = 0, ""
         self.said.emit(f"Exporting to {Path(path).name}…")
         self.running = start(
             job(predictions, Path(path)),
@@ -122,10 +122,12 @@ class ExportMenu(QMenu):
     def _hear(self, event: Event) -> None:
         if isinstance(event, Skipped):
             self._skipped += 1
+            self._first_reason = self._first_reason or event.reason
 
     def _tell(self, sentence: str) -> None:
         if self._skipped:
-            sentence += f" {self._skipped:,} could not be read."
+            sentence += f" {self._skipped:,} could not be put there. The first: {self._first_reason}"
+            show_warning(sentence)
         self.said.emit(sentence)
 
     def _fail(self, problem: Exception) -> None:
