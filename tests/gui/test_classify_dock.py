@@ -76,6 +76,16 @@ def test_nothing_can_be_classified_before_all_is_chosen(dock, drawn_folder, tiny
     assert dock.missing.text() == button.toolTip() and not dock.missing.isHidden()
 
 
+def test_a_folder_with_a_dot_in_its_name_is_no_file_whose_table_lies_beside_it(dock, tmp_path):
+    folder = tmp_path / "patient.1"
+    folder.mkdir()
+    dock.form.ask_folder = lambda: str(folder)
+    dock.form.findChild(QPushButton, "classifyFolderButton").click()
+    assert dock.form.output.text() == str(folder / "predictions.csv")
+    dock.form.input.setText(str(tmp_path / "patient.1.npy"))
+    assert dock.form.output.text() == str(tmp_path / "patient.1_predictions.csv")
+
+
 def test_a_folder_of_which_nothing_can_be_read_has_nothing_to_open(dock, tiny_classifier, qtbot, tmp_path):
     for number in range(2):
         np.save(tmp_path / f"cell_{number}.npy", np.full((8, 8, 4), np.nan))

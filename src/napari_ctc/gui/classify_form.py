@@ -173,7 +173,8 @@ class ClassifyForm(QWidget):
         """Suggest where to write to, unless a person chose."""
         if self.output.text() == self._suggested:
             path = Path(text.strip())
-            table = path.with_name(f"{path.stem}_predictions.csv") if path.suffix else path / "predictions.csv"
+            file = path.suffix and not path.is_dir()  # a folder may be called "patient.1"
+            table = path.with_name(f"{path.stem}_predictions.csv") if file else path / "predictions.csv"
             self._suggested = str(table) if text.strip() else ""
             self.output.setText(self._suggested)
         self.changed.emit()
