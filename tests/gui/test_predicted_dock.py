@@ -16,8 +16,10 @@ from qtpy.QtWidgets import QComboBox, QDockWidget, QDoubleSpinBox, QLabel, QLine
 
 from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions
+from napari_ctc.data.specimens import Layout
 from napari_ctc.gui.canvas_text import beginning, caption
 from napari_ctc.gui.exported import predictions_of
+from napari_ctc.gui.layers import add_stack
 from napari_ctc.gui.predicted_filter import AT_ODDS, LABELLED, NOT_PREDICTED, UNLABELLED, UNSURE, Filter
 from napari_ctc.gui.predicted_model import LABEL, NAME, PREDICTED, PROBABILITY, SOURCE, STATUS, PredictedModel
 from napari_ctc.gui.predicted_order import LIKENESS, Order
@@ -495,6 +497,21 @@ def test_what_could_not_be_copied_is_told_with_the_reason(viewer, dock, own_fold
     told = dock.message.text()
     assert told.startswith("Copied 0 specimens into again. 60 could not be put there. The first: ")
     assert "cannot be written: No space left on device." in told
+
+
+def test_an_export_says_how_many_specimens_are_left_out_and_why(viewer, dock, drawn_folder, qtbot, tmp_path):
+    open_folder(viewer, drawn_folder)
+    np.save(tmp_path / "stack.npy", np.random.default_rng(0).random((5, 32, 32, 7)))
+    add_stack(viewer, Manifest.open(tmp_path / "stack.npy", Layout(7)))
+    qtbot.waitUntil(lambda: dock.model.rowCount() == 65, timeout=TIME)
+    left_out = "Left out: 5 with another number of channels than the first. Show them alone to export them."
+    export(dock, qtbot, "exportPredictionsCSV", tmp_path / "predictions.csv")
+    assert dock.message.text() == f"Wrote 60 rows to predictions.csv. {left_out}"
+    export(dock, qtbot, "exportCopiesByLabel", tmp_path / "copies")
+    assert dock.message.text() == f"Copied 60 specimens into copies. {left_out}"
+    qtbot.keyClicks(dock.findChild(QLineEdit, "filterText"), "stack.npy")
+    export(dock, qtbot, "exportPredictionsCSV", tmp_path / "others.csv")
+    assert dock.message.text() == "Wrote 5 rows to others.csv."
 
 
 def test_an_export_that_cannot_be_is_told_and_leaves_the_dock_usable(viewer, dock, drawn_folder, qtbot, tmp_path):

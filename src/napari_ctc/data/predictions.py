@@ -48,12 +48,15 @@ class Predictions:
     classes : tuple of str
     stopped : bool
         Whether a person stopped the job before the last specimen.
+    notes : tuple of str
+        Sentences worth telling whoever takes it away.
     """
 
     table: pd.DataFrame = field(repr=False)
     root: Path
     classes: tuple[str, ...]
     stopped: bool = False
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """Return the number of specimens."""

@@ -26,9 +26,10 @@ def predictions_of(session: Session, indices: NDArray[np.integer] | None = None)
 
     A stale prediction goes out as none, with the reason as its error: it is no word of this classifier. The column
     `classifier` says whose words they are: a digest, or the instant head and how many labels and features it has.
+    Specimens with another number of channels than the first are left out, with a note.
     """
-    wanted = np.arange(len(session)) if indices is None else np.asarray(indices)
-    shown = wanted[session.fits_first(wanted)]
+    asked = np.arange(len(session)) if indices is None else np.asarray(indices)
+    shown = asked[session.fits_first(asked)]
     wanted = session.each_once(shown)
     manifest = session.manifest(wanted)
     table = _table(session, wanted).assign(path=manifest.keys, split=manifest.table["split"].to_numpy())
@@ -36,7 +37,12 @@ def predictions_of(session: Session, indices: NDArray[np.integer] | None = None)
         codes = labels_by_file(session.files, session.rows.label, shown)[wanted]
         table["label"] = _names(session)[codes]
     classes = session.words.classes
-    return Predictions(typed(table, classes), manifest.root, classes)
+    notes: tuple[str, ...] = ()
+    if left := len(asked) - len(shown):
+        notes = (
+            f"Left out: {left:,} with another number of channels than the first. Show them alone to export them.",
+        )
+    return Predictions(typed(table, classes), manifest.root, classes, notes=notes)
 
 
 def _table(session: Session, wanted: NDArray[np.integer]) -> pd.DataFrame:

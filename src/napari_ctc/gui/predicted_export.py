@@ -49,6 +49,7 @@ class ExportMenu(QMenu):
         self._shown, self._kept = shown, kept
         self._jobs: dict[QAction, tuple[Callable[..., Job[str]], str, str]] = {}
         self.running = None
+        self._notes: tuple[str, ...] = ()
         self._skipped, self._first_reason = 0, ""
         self._add("exportLabels", "Labels (CSV)…", "What a person said: a manifest to train on",
                   _write_labels, LABELS, CSV)  # fmt: skip
@@ -107,6 +108,7 @@ class ExportMenu(QMenu):
             show_warning(refusal)
             self.said.emit(refusal)
             return
+        self._notes = predictions.notes
         self._skipped, self._first_reason = 0, ""
         self.said.emit(f"Exporting to {Path(path).name}…")
         self.running = start(
@@ -125,8 +127,11 @@ class ExportMenu(QMenu):
             self._first_reason = self._first_reason or event.reason
 
     def _tell(self, sentence: str) -> None:
+        missing = list(self._notes)
         if self._skipped:
-            sentence += f" {self._skipped:,} could not be put there. The first: {self._first_reason}"
+            missing.append(f"{self._skipped:,} could not be put there. The first: {self._first_reason}")
+        sentence = " ".join([sentence, *missing])
+        if missing:
             show_warning(sentence)
         self.said.emit(sentence)
 
