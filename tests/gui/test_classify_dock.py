@@ -288,10 +288,9 @@ def test_a_file_that_is_no_classifier_leaves_the_one_in_use(dock, tiny_classifie
 
 
 def test_a_classifier_of_another_channel_count_is_refused_in_the_dock(viewer, dock, classifier_file, qtbot):
-    rgb = np.zeros((1, 3, 16, 16), np.uint16)
     table = pd.DataFrame(dict.fromkeys(COLUMNS, "") | {"path": ["a.npy"]}, dtype="str")
     stack = Mock(manifest=Manifest(table, ".", Layout(3)))
-    viewer.add_image(rgb[:, 0], metadata={"napari_ctc": {"stack": stack, "channel": 0}})
+    viewer.add_image(np.zeros((16, 16), np.uint16), metadata={"napari_ctc": {"stack": stack, "channel": 0}})
     dock.form.ask_classifier = lambda: str(classifier_file)
     press(qtbot, dock, "classifyLoadButton")
     qtbot.waitUntil(lambda: not dock.form.loading.running and dock.state.text() != "", timeout=TIME)

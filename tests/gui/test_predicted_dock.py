@@ -14,6 +14,7 @@ pytest.importorskip("napari")
 from qtpy.QtCore import QPoint, Qt, QThreadPool
 from qtpy.QtWidgets import QComboBox, QDockWidget, QDoubleSpinBox, QLabel, QLineEdit, QPushButton
 
+from napari_ctc.data.channels import ChannelView
 from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.predictions import Predictions
 from napari_ctc.data.specimens import Layout
@@ -565,8 +566,13 @@ def test_a_dock_opened_again_takes_up_where_the_first_left_off(viewer, dock, dra
 
 
 class Stack:
+    shape, dtype = (2, 4, 4), np.dtype(np.uint8)  # of what is shown; of the rest, the manifest is enough
+
     def __init__(self, manifest):
         self.manifest = manifest
+
+    def frame(self, row):
+        return np.zeros((1, 4, 4), self.dtype)
 
 
 @pytest.fixture
@@ -582,7 +588,7 @@ def large(qapp):
     session = session_of(viewer)
     session.viewer_kept = viewer
     stack = Stack(Manifest(table, ".", notes=()))
-    viewer.add_image(np.zeros((2, 4, 4)), metadata={"napari_ctc": {"stack": stack, "channel": 0}})
+    viewer.add_image(ChannelView(stack, 0), metadata={"napari_ctc": {"stack": stack, "channel": 0}})
     session.classes = ("debris", "tumour cell")
     session._digests = ["a" * 16]
     session.rows.by[:] = 0

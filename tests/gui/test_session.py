@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("napari")
 from napari.components import ViewerModel
 
+from napari_ctc.data.channels import ChannelView
 from napari_ctc.data.manifest import COLUMNS, Manifest
 from napari_ctc.data.specimens import Layout
 from napari_ctc.gui.exported import predictions_of
@@ -24,9 +25,19 @@ from napari_ctc.gui.speakers import HEAD, HeadWords, InstantHead
 
 @dataclass(eq=False)
 class Stack:
-    """Of a `SpecimenStack` the session needs the manifest alone."""
+    """Of a `SpecimenStack` the session needs the manifest alone; its pictures are blank."""
 
     manifest: Manifest
+    channels: int
+    side: int
+    dtype = np.dtype(np.uint8)
+
+    @property
+    def shape(self):
+        return len(self.manifest), self.side, self.side
+
+    def frame(self, row):
+        return np.zeros((self.channels, self.side, self.side), self.dtype)
 
 
 @dataclass(frozen=True)
@@ -53,10 +64,12 @@ def manifest_of(count, root="/data", labels=None, channels=4):
 
 
 def show(viewer, manifest, channels=2, side=8):
-    stack = Stack(manifest)
-    shape = (len(manifest), side, side) if len(manifest) > 1 else (side, side)
+    stack = Stack(manifest, channels, side)
     for channel in range(channels):
-        viewer.add_image(np.zeros(shape, np.uint8), metadata={"napari_ctc": {"stack": stack, "channel": channel}})
+        view = ChannelView(stack, channel)
+        viewer.add_image(
+            view if len(manifest) > 1 else view[0], metadata={"napari_ctc": {"stack": stack, "channel": channel}}
+        )
     return stack
 
 

@@ -20,6 +20,7 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.data.specimens import Layout
 from napari_ctc.data.stacks import SpecimenStack
 from napari_ctc.events import run
+from napari_ctc.gui import stage
 from napari_ctc.gui.preferences import preferred_layout, preferred_names
 
 if TYPE_CHECKING:
@@ -226,8 +227,8 @@ def _watch_current() -> None:
 
 def stack_of(layer: Layer) -> tuple[SpecimenStack, int] | None:
     """Return the stack and channel that a layer shows, or None for a layer that is not ours."""
-    found = layer.metadata.get(KEY)
-    return (found["stack"], found["channel"]) if found else None
+    stack = stage.stack_of(layer)
+    return None if stack is None else (stack, layer.metadata[KEY]["channel"])
 
 
 # -------------------------------------------------------------------------------------------- samples

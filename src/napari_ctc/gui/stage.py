@@ -6,7 +6,10 @@ import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
+from napari.layers import Image
 from psygnal import Signal
+
+from napari_ctc.data.channels import ChannelView
 
 if TYPE_CHECKING:
     from napari.layers import Layer
@@ -151,5 +154,13 @@ class Stage:
 
 
 def stack_of(layer: Layer) -> SpecimenStack | None:
-    """Return the stack that a layer shows; None for a layer that shows no specimens."""
-    return layer.metadata.get("napari_ctc", {}).get("stack")
+    """Return the stack that a layer shows; None for a layer that shows no specimens.
+
+    napari gives our metadata to what it makes of our layers, too. A duplicate shows the same specimens; of
+    labels, a projection or one image of many, nothing tells which specimen they show, if any.
+    """
+    stack: SpecimenStack | None = layer.metadata.get("napari_ctc", {}).get("stack")
+    if stack is None or not isinstance(layer, Image):
+        return None
+    alone = layer.ndim == 2 and len(stack.manifest) == 1
+    return stack if alone or isinstance(layer.data, ChannelView) else None
