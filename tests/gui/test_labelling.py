@@ -1,6 +1,7 @@
 """Labelling in a real window, by keys: with the focus anywhere, on the disk at once, there again tomorrow."""
 
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 pytest.importorskip("napari")
 import key_walk
+import numpy as np
 from labelling_steps import (
     CLASSES,
     CTRL,
@@ -142,6 +144,56 @@ def test_several_selected_specimens_are_labelled_in_one_step(dock, qtbot):
     settled(qtbot, dock)
     assert not shown(dock)
     assert dock.table.selected() == [0]
+
+
+def open_two(viewer, qtbot, folder, count=60):
+    """Two folders of specimens that nobody has labelled, each with its own table."""
+    other = folder.with_name("others")
+    shutil.copytree(folder, other)
+    dock = open_dock(viewer, qtbot, folder)
+    viewer.open(str(other), plugin="napari-ctc")
+    qtbot.waitUntil(lambda: len(dock.session) == 2 * count, timeout=TIME)
+    settled(qtbot, dock)
+    name_classes(qtbot, dock)
+    return dock
+
+
+def test_what_two_folders_share_is_undone_and_redone_in_both(viewer, folder, qtbot):
+    dock = open_two(viewer, qtbot, folder)
+    chips = dock.strip.chips
+
+    def counts():
+        settled(qtbot, dock)
+        return [int((rows >= 0).sum()) for rows in np.split(dock.session.rows.label, 2)]
+
+    dock.session.go_to(0)
+    press(qtbot, dock.table, "12")
+    assert counts() == [2, 0]
+    dock.session.go_to(60)
+    press(qtbot, dock.table, "12")
+    assert counts() == [2, 2]
+    chips.renamed.emit("leukocyte", "debris")
+    settled(qtbot, dock)
+    assert dock.session.keyed == ("debris", "tumour cell")
+    assert set(shown(dock).values()) == {"debris"}
+    press(qtbot, dock.table, "Z", CTRL)
+    settled(qtbot, dock)
+    assert dock.session.keyed == CLASSES
+    assert (np.bincount(dock.session.rows.label + 1) == [116, 2, 2]).all()
+    dock.table.selectAll()
+    press(qtbot, dock.table, "3")
+    assert counts() == [60, 60]
+    press(qtbot, dock.table, "Z", CTRL)
+    assert counts() == [2, 2]
+    press(qtbot, dock.table, "Z", CTRL | SHIFT)
+    assert counts() == [60, 60]
+    press(qtbot, dock.table, "ZZ", CTRL)  # the selection, then the last single label, wherever the canvas is now
+    assert counts() == [2, 1]
+    press(qtbot, dock.table, "ZZZ", CTRL)
+    assert counts() == [0, 0]
+    press(qtbot, dock.table, "Z", CTRL)
+    settled(qtbot, dock)
+    assert dock.strip.hint.text() == "There is nothing to undo."
 
 
 def test_the_keys_are_given_back_when_the_dock_closes_or_is_hidden(viewer, dock, qtbot):

@@ -95,6 +95,39 @@ def test_space_puts_a_specimen_off(viewer, own_folder, truth, qtbot):
     assert len(picks(own_folder)) == 5
 
 
+def test_when_one_folder_is_done_the_queue_goes_on_with_the_next(viewer, tmp_path, qtbot):
+    labels = {}
+    for seed, name in enumerate(("first", "second")):
+        run(write_drawn(tmp_path / name, 12, seed=seed, size=16))
+        manifest = Manifest.open(tmp_path / name / "manifest.csv")
+        labels[tmp_path / name] = dict(zip(manifest.keys, manifest.table["label"], strict=True))
+        (tmp_path / name / "manifest.csv").unlink()
+    classes = sorted({name for given in labels.values() for name in given.values()})
+    dock = open_dock(viewer, qtbot, tmp_path / "first")
+    viewer.open(str(tmp_path / "second"), plugin="napari-ctc")
+    settled(qtbot, dock)
+    name_classes(qtbot, dock, classes)
+    measured(qtbot, dock, 24)
+    session = dock.session
+    session.go_to(0)
+    press(qtbot, dock.table, "N")
+    settled(qtbot, dock)
+    late = session.current
+    press(qtbot, dock.table, ["Space"])  # put off until the others have been seen, of both folders
+    settled(qtbot, dock)
+    seen = []
+    for _ in range(24):
+        seen.append(session.current)
+        stack, place = session.locate(session.current)
+        truth = labels[stack.manifest.root][stack.keys[place]]
+        press(qtbot, dock.table, str(classes.index(truth) + 1))
+        settled(qtbot, dock)
+    assert set(seen) == set(range(24)) and seen[-1] == late
+    assert {one < 12 for one in seen[:11]} == {True}
+    assert dock.queue.text.text().startswith("nothing is left to look at")
+    assert sum(how == "chosen" for how, _, _ in picks(tmp_path / "second")) == 0
+
+
 def test_what_is_drawn_at_random_is_judged_blind(viewer, own_folder, truth, small_classifier, qtbot):
     labels, classes = truth
     dock = open_dock(viewer, qtbot, own_folder)

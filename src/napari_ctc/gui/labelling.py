@@ -13,9 +13,14 @@ from napari_ctc.data.journal import Journal
 from napari_ctc.gui.book import Book, digests_of
 from napari_ctc.gui.open_books import OpenBooks
 from napari_ctc.gui.rows import NOT_KNOWN, Status
+from napari_ctc.gui.steps import Steps, next_step
+from napari_ctc.gui.turns import Then
 
 if TYPE_CHECKING:
+    from qtpy.QtWidgets import QWidget
+
     from napari_ctc.data.history import Change
+    from napari_ctc.gui.session import Session
 
 
 class Labelling(OpenBooks):
@@ -28,6 +33,16 @@ class Labelling(OpenBooks):
     """
 
     pick_of: Callable[[int], tuple[str, int]] = staticmethod(lambda identity: ("chosen", 0))
+
+    def __init__(self, session: Session, parent: QWidget) -> None:
+        self._steps = Steps()
+        super().__init__(session, parent)
+
+    @property
+    def books(self) -> list[Book]:
+        """The tables of the open specimens, that of the current one first."""
+        first = self.book
+        return sorted(self._books.values(), key=lambda book: book is not first)
 
     def label(self, indices: Sequence[int], name: str, then: Callable[[], object]) -> None:
         """Label specimens, and do something once that is shown."""
@@ -67,31 +82,46 @@ class Labelling(OpenBooks):
             for one, code in zip(ids, session.words.predicted[list(indices)].tolist(), strict=True)
             if code != NOT_KNOWN
         }
+        own_of = {book.path: own for book, own in parts}
 
-        def work() -> list[tuple[Book, Sequence[Change], str]]:
-            done = []
-            for book, own in parts:
-                specimens = [book.specimen(one) for one in own]
-                digests, problem = digests_of(specimens)
-                keys = [key for key, _, _ in specimens]
-                predicted = {key: said[one] for key, one in zip(keys, own, strict=True) if one in said}
-                changes = give(book.journal, keys, pick=pick, predicted=predicted, digests=digests)
-                done.append((book, changes, problem))
-            return done
+        def act(book: Book) -> tuple[Sequence[Change], str]:
+            own = own_of[book.path]
+            specimens = [book.specimen(one) for one in own]
+            digests, problem = digests_of(specimens)
+            keys = [key for key, _, _ in specimens]
+            predicted = {key: said[one] for key, one in zip(keys, own, strict=True) if one in said}
+            return give(book.journal, keys, pick=pick, predicted=predicted, digests=digests), problem
 
-        def show(done: list[tuple[Book, Sequence[Change], str]]) -> None:
+        def show(done: list[tuple[Book, tuple[Sequence[Change], str]]]) -> None:
             self._take_back_problem()
-            for book, changes, problem in done:
+            for book, (changes, problem) in done:
                 self._show(book, changes)
                 if problem:
                     self.refuse(problem)
             then()
 
         if parts:
-            self._write(work, show)
+            self._write_step([book for book, _ in parts], act, show)
+
+    def _write_step(self, books: Sequence[Book], act: Callable[[Book], Any], show: Then) -> None:
+        """Do the same in several tables, as one step that is undone as one; then show what came of it in each."""
+
+        def work() -> list[tuple[Book, Any]]:
+            done, step = [], {}
+            try:
+                for book in books:
+                    last = book.journal.history.last
+                    done.append((book, act(book)))
+                    if book.journal.history.last > last:
+                        step[book.path] = book.journal.history.last
+            finally:  # what is in a journal can be undone, although another one may have failed
+                self._steps.add(step)
+            return done
+
+        self._write(work, show)
 
     def undo(self, then: Callable[[int], object]) -> None:
-        """Take the last step back, and go to the first specimen that it changed."""
+        """Take the last step back in all tables that it touched, and go to the first specimen that it changed."""
         self._step(Journal.undo, "There is nothing to undo.", then)
 
     def redo(self, then: Callable[[int], object]) -> None:
@@ -101,24 +131,32 @@ class Labelling(OpenBooks):
     def _step(
         self, act: Callable[[Journal], Sequence[Change]], nothing: str, then: Callable[[int], object]
     ) -> None:
-        book = self.book
-        if book is None or book.refusal:
-            self.refuse(book.refusal if book else "No specimens are open.")
+        back = act is Journal.undo
+        books = self._steps.touched(self._books.values(), back) or self.books[:1]
+        if not books or (refusal := next((book.refusal for book in books if book.refusal), "")):
+            self.refuse(refusal if books else "No specimens are open.")
             return
 
-        def work() -> tuple[bool, Sequence[Change]]:
-            steps = book.journal.history.done if act is Journal.undo else book.journal.history.undone
-            return bool(steps), act(book.journal)
+        def work() -> list[tuple[Book, Sequence[Change]]]:
+            done, step = [], {}
+            try:
+                for book in books:
+                    if (one := next_step(book, back)) is not None:
+                        done.append((book, act(book.journal)))
+                        step[book.path] = one.number
+            finally:
+                self._steps.move(step, back)
+            return done
 
-        def show(done: tuple[bool, Sequence[Change]]) -> None:
-            any_step, changes = done
+        def show(done: list[tuple[Book, Sequence[Change]]]) -> None:
             self._take_back_problem()
-            self._show(book, changes)
-            here = [index for one in changes for identity in book.ids_of(one.key)
+            for book, changes in done:
+                self._show(book, changes)
+            here = [index for book, changes in done for one in changes for identity in book.ids_of(one.key)
                     if (index := self._session.index_of(identity)) != NOT_KNOWN]  # fmt: skip
             if here:
                 then(min(here))
-            elif not any_step:
+            elif not done:
                 self.told.emit(nothing)
 
         self._write(work, show)
@@ -149,9 +187,9 @@ class Labelling(OpenBooks):
             self.refuse(refusal if books else "Open specimens first; then name their classes.")
             return
 
-        def show(done: list[Sequence[Change] | None]) -> None:
+        def show(done: list[tuple[Book, Sequence[Change] | None]]) -> None:
             self._take_back_problem()
-            for book, changes in zip(books, done, strict=True):
+            for book, changes in done:
                 self._show(book, changes or ())
 
-        self._write(lambda: [work(book.journal) for book in books], show)
+        self._write_step(books, lambda book: work(book.journal), show)

@@ -55,6 +55,7 @@ class OpenSpecimens:
         self._starts = np.zeros(1, np.int64)  # where each stack's rows begin; at the end, their number
         self._order: NDArray[np.intp] | None = None  # of the rows by their ids; None where these rise
         self._ids_given = 0
+        self._going = False
         self.stage = Stage(viewer)
         self.classes: tuple[str, ...] = ()
         self.rows = Rows.blank(0, 0, 0)
@@ -162,7 +163,11 @@ class OpenSpecimens:
 
     def go_to(self, index: int) -> None:
         """Show a specimen on the canvas."""
-        self.stage.show(*self.locate(index))
+        self._going = True
+        try:
+            self.stage.show(*self.locate(index))
+        finally:
+            self._going = False
         self._follow_slider()
 
     def show_anew(self, index: int) -> None:
@@ -208,6 +213,8 @@ class OpenSpecimens:
         """Bring up to date what depends on the rows, before anybody hears of it."""
 
     def _follow_slider(self, event: Any = None) -> None:
+        if self._going:  # on the way into another set stands one that nobody asked for
+            return
         shown = self.stage.on_canvas()
         if shown is not None:
             self.stage.give_canvas(shown[0])

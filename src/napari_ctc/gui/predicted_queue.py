@@ -5,7 +5,6 @@ The arithmetic of it is in `review.loop`, the measuring in `measuring`.
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 from qtpy.QtCore import Qt, Signal
@@ -59,7 +58,7 @@ class QueueRow(QWidget):
         self.setObjectName("queue")
         self._session, self._labelling = session, labelling
         self.measuring = Measuring(session, self, hands)
-        self._skipped: set[str] = set()
+        self._skipped: set[int] = set()  # ids of specimens that were put off
         self._shown_id = NOT_KNOWN  # the specimen that the queue brought
         self.instant = Instant(session, self.measuring, self)
         self._labels = 0  # that the last turn went by
@@ -157,9 +156,7 @@ class QueueRow(QWidget):
 
     def skip(self) -> None:
         """Put the specimen of the queue off, and go to the next."""
-        book = self._labelling.book
-        if book is not None and self._shown_id in book:
-            self._skipped.add(book.specimen(self._shown_id)[0])
+        self._skipped.add(self._shown_id)
         self.next()
 
     def next(self) -> None:
@@ -172,26 +169,29 @@ class QueueRow(QWidget):
             self._tell_nothing()
             return
         self.instant.ask()
-        keys, ids = book.files
-        asked = {
-            "rare": self.rare.currentData() or "",
-            "order": self.order.currentData(),
-            "skipped": frozenset(self._skipped),
-        }
+        books = [book for book in self._labelling.books if not book.refusal]
+        asked = {"rare": self.rare.currentData() or "", "order": self.order.currentData()}
+        skipped = set(self._skipped)
 
-        def work() -> tuple[Turn, int] | None:
-            lesson = self.instant.newest()
+        def work() -> tuple[Turn, int, NDArray[np.int64]] | None:
+            lesson, found = self.instant.newest(), []
             if lesson is None:
                 return None
-            learnt = lesson.of(ids)
-            return take_turn(book.journal.history, keys, learnt, lesson.classes, **asked), learnt.labels
+            for book in books:  # no further than the first that has something left
+                keys, ids = book.files
+                learnt, late = lesson.of(ids), {book.specimen(one)[0] for one in skipped if one in book}
+                turn = take_turn(book.journal.history, keys, learnt, lesson.classes, skipped=late, **asked)
+                found.append((turn, learnt.labels, ids))
+                if turn.next is not None and keys[turn.next.row] not in late:
+                    return found[-1]
+            return next((one for one in found if one[0].next is not None), found[0])
 
-        self._labelling.ask(work, partial(self._show, ids))
+        self._labelling.ask(work, self._show)
 
-    def _show(self, ids: NDArray[np.int64], found: tuple[Turn, int] | None) -> None:
+    def _show(self, found: tuple[Turn, int, NDArray[np.int64]] | None) -> None:
         if found is None:
             return
-        (turn, self._labels), self._said = found, ""
+        (turn, self._labels, ids), self._said = found, ""
         self._turn = turn
         identity = int(ids[turn.next.row]) if turn.next is not None else NOT_KNOWN
         index = self._session.index_of(identity)
