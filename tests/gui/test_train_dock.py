@@ -21,6 +21,7 @@ from napari_ctc.errors import SettingsError
 from napari_ctc.events import StepDone
 from napari_ctc.gui import train_setup
 from napari_ctc.gui.forms import fill_form, form_of, read_forms
+from napari_ctc.gui.layers import add_stack
 from napari_ctc.gui.train_parts import clock
 from napari_ctc.settings import TrainSettings
 
@@ -95,15 +96,18 @@ def test_a_manifest_and_a_folder_of_classes_can_be_chosen(driver, drawn, manifes
 
 def test_refused_settings_are_said_in_words_and_nothing_starts(driver):
     driver.set(batch_size=4000)
-    driver.until(lambda: "batch of 4000" in driver.message)
+    found = driver.part("setup_message")
+    driver.until(lambda: "batch of 4000" in found.text())
     driver.click("train")
     driver.until_idle()
     driver.until(lambda: "batch of 4000" in driver.message)
-    assert driver.message.endswith("to have it chosen.")
-    assert "color" in driver.part("message").styleSheet()
+    for line in (found, driver.part("message")):
+        assert line.text().endswith("to have it chosen.")
+        assert "color" in line.styleSheet()
     assert not driver.out.exists()
     driver.set(batch_size=16)
-    driver.until(lambda: "batch" not in driver.message)
+    driver.until(lambda: "batch" not in found.text())
+    assert "batch" not in driver.message
 
 
 def test_a_place_that_cannot_be_saved_to_is_refused_before_the_run(driver, tmp_path):
@@ -187,6 +191,23 @@ def test_the_end_of_a_run_still_says_what_was_warned_of(make_napari_viewer, qtbo
     assert "several number types: 39 of uint8, 1 of uint16" in driver.message
     assert "2 specimens have the same pixels as one of another label" in driver.message
     assert f"{others[0].name} is called '{labels[1]}'" in driver.message  # a classifier keeps no name of a file
+
+
+def test_what_cannot_be_trained_on_now_displaces_no_news_of_the_run(make_napari_viewer, qtbot, drawn, tmp_path):
+    folder = shutil.copytree(drawn, tmp_path / "own")
+    viewer = make_napari_viewer()
+    add_stack(viewer, Manifest.open(folder / "manifest.csv"), CHANNELS)
+    driver = TrainDriver(viewer, qtbot, tmp_path / "c.safetensors")
+    labels = viewer.window.add_plugin_dock_widget("napari-ctc", "Predicted classes")[1].labelling
+    driver.until(lambda: not labels.busy)
+    driver.set(epochs=40)
+    driver.click("train")
+    driver.until(lambda: "balanced accuracy" in driver.message)
+    labels.do(lambda: labels.label([0], "apoptotic", lambda: None))
+    driver.until_idle()
+    driver.until(lambda: "'apoptotic' has one labelled specimen" in driver.part("setup_message").text())
+    assert driver.message.startswith("Finished") and "Saved as c.safetensors, and in use." in driver.message
+    assert "color" not in driver.part("message").styleSheet()
 
 
 def test_stop_keeps_what_was_learnt(driver):
@@ -395,9 +416,10 @@ def test_the_suffix_of_a_classifier_file_is_added(tmp_path):
 
 
 def test_a_note_goes_with_the_specimens_that_it_is_about(driver):
-    driver.until(lambda: "has only 8 labelled" in driver.message)
+    found = driver.part("setup_message")
+    driver.until(lambda: "has only 8 labelled" in found.text())
     driver.viewer.layers.clear()
-    driver.until(lambda: not driver.message)
+    driver.until(lambda: found.isHidden() and not found.text())
 
 
 def test_open_specimens_have_their_own_channels_and_others_are_asked_for(driver, drawn):

@@ -50,7 +50,6 @@ class TrainDock(QWidget):
         self.setObjectName("train_classifier")
         self._viewer = napari_viewer
         self._session = session_of(napari_viewer)
-        self._of_setup = ""  # what the message line says of the setup, if anything
         self.setup = TrainSetup(self._session)
         self.run = TrainRun(self._session, self.setup)
         self.crossval = CrossValidateBox(self.setup)
@@ -86,7 +85,7 @@ class TrainDock(QWidget):
         return QSize(_WIDTH, 600)
 
     def _connect(self) -> None:
-        self.setup.told.connect(self._say_of_setup)
+        self.setup.taken_back.connect(self._take_back)
         self.preview.told.connect(self._say)
         self.run.busy.connect(self._hold)
         self.run.first_epoch.connect(self._show_curves)
@@ -153,7 +152,7 @@ class TrainDock(QWidget):
     def _follow_classifier(self, _classifier: Any = None) -> None:
         """Show the classifier in use; what was said of another file or run no longer holds."""
         self._show_classifier()
-        if not self.run.running and self.run.message.text() != self._of_setup:
+        if not self.run.running:
             self._say("")
 
     def _show_classifier(self, _classifier: Any = None) -> None:
@@ -169,11 +168,10 @@ class TrainDock(QWidget):
 
     # ---------------------------------------------------------------------------------------- its looks
 
-    def _say_of_setup(self, sentence: str, wrong: bool) -> None:
-        """Show what a survey found; unless it is a refusal, it displaces no news of a run or a file."""
-        if (wrong and sentence) or self.run.message.text() in ("", self._of_setup):
-            self._say(sentence, wrong)
-            self._of_setup = sentence
+    def _take_back(self, sentence: str) -> None:
+        """Say no longer why a run was refused, once that has been mended; other news of a run stays."""
+        if self.run.message.text() == sentence:
+            self._say("")
 
     def _say(self, sentence: str, wrong: bool = False) -> None:
         self.run.message.say(sentence, wrong)
@@ -181,5 +179,5 @@ class TrainDock(QWidget):
     def _follow_theme(self, _event: Any = None) -> None:
         theme = get_theme(self._viewer.theme)
         self.run.curves.set_colours(theme.background.as_hex(), theme.text.as_hex())
-        for message in (self.run.message, self.crossval.message):
+        for message in (self.setup.message, self.run.message, self.crossval.message):
             message.set_theme(theme.type)

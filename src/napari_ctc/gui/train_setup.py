@@ -30,6 +30,7 @@ from napari_ctc.gui.jobs import RunningJob, start
 from napari_ctc.gui.places import labels_place
 from napari_ctc.gui.preferences import preferred_layout, preferred_names
 from napari_ctc.gui.train_advanced import AdvancedBox, let_follow
+from napari_ctc.gui.train_controls import MessageLine
 from napari_ctc.gui.train_parts import FILES, ClassTable, SourceBox, wrapped
 from napari_ctc.settings import TrainSettings
 
@@ -58,13 +59,13 @@ class TrainSetup(QWidget):
         Its labelled specimens are the default to train on.
     """
 
-    told = Signal(str, bool)  # a sentence for the person, and whether something is wrong
+    taken_back = Signal(str)  # a sentence that no longer holds
 
     def __init__(self, session: Session) -> None:
         super().__init__()
         self.session = session
         self._survey: RunningJob | None = None
-        self._survey_due = self._frozen = self._refused = False
+        self._survey_due = self._frozen = False
         self._rest = QTimer(self)
         self._rest.setSingleShot(True)
         self._rest.setInterval(_REST)
@@ -186,6 +187,8 @@ class TrainSetup(QWidget):
         self.browse = QPushButton("Browse…")
         self.browse.setObjectName("browse")
         self.browse.setToolTip("Choose where to save the classifier.")
+        self.message = MessageLine("setup_message")
+        self.message.hide()
 
     def _lay_out(self) -> None:
         column = QVBoxLayout(self)
@@ -195,6 +198,7 @@ class TrainSetup(QWidget):
         for part in (self.summary, self.table, self.caption, self.form.native, self.advanced):
             column.addWidget(part)
         column.addLayout(_row("Save to", self.out, self.browse))
+        column.addWidget(self.message)
         self.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Maximum)
 
     def showEvent(self, event: QShowEvent) -> None:
@@ -229,12 +233,11 @@ class TrainSetup(QWidget):
         try:
             settings = self.settings()
         except SettingsError as problem:
-            self._refuse(str(problem))
+            self._say(str(problem), wrong=True)
             return
         if self.source.path is None and not (self.session.rows.label >= 0).any():
             self.table.show_counts((), ())
-            self._refuse("")
-            self.told.emit("", False)  # a note of the specimens before
+            self._say("")  # what was said is of the specimens before
             some = "Label some of the open specimens" if len(self.session) else "Open specimens and label some"
             self.summary.setText(f"{some}, or choose a manifest or a folder to train on.")
             return
@@ -260,20 +263,20 @@ class TrainSetup(QWidget):
             return
         if found.planned is not None:
             self.show_plan(found.planned)
-        self._refuse(found.refusal)
-        if not found.refusal:
-            self.told.emit(" ".join(found.notes), False)  # or none: that takes the last note back
+        self._say(found.refusal or " ".join(found.notes), wrong=bool(found.refusal))
 
     def _end_survey(self) -> None:
         self._survey = None
         if self._survey_due:
             self._begin_survey()
 
-    def _refuse(self, sentence: str) -> None:
-        """Show why a run could not start, or take that back."""
-        if sentence or self._refused:
-            self.told.emit(sentence, True)
-        self._refused = bool(sentence)
+    def _say(self, sentence: str, wrong: bool = False) -> None:
+        """Say why a run could not start, or what else was found; in a line of its own, for a run has its news."""
+        before = self.message.text()
+        self.message.say(sentence, wrong)
+        self.message.setVisible(bool(sentence))
+        if before != sentence:
+            self.taken_back.emit(before)
 
     def _ask_out(self) -> None:
         chosen, _ = QFileDialog.getSaveFileName(
