@@ -19,6 +19,7 @@ from napari_ctc.gui.held_out import Cell, find
 from napari_ctc.gui.layers import add_stack
 from napari_ctc.gui.predicted_held_out import sentence
 from napari_ctc.gui.predicted_model import LABEL, NAME
+from napari_ctc.score.metrics import Scores
 
 TIME = 240_000
 
@@ -102,6 +103,22 @@ def test_a_count_of_a_training_leads_to_its_specimens_and_back(driver, below):
     driver.qtbot.keyClick(matrix, Qt.Key.Key_Return)
     driver.until(lambda: len(below.model.indices) == doors[place])
     assert QApplication.focusWidget() is below.table
+
+
+def test_long_names_and_many_classes_leave_the_counts_their_room(driver):
+    matrix = driver.part("held_out_confusion")
+    long = "circulating tumour cell, cytokeratin positive and CD45 negative, vimentin weak"
+    classes = (long, *(f"class {number}" for number in range(2, 31)))
+    for count in (3, 7, 30, 7):
+        matrix.show_scores(Scores(classes[:count], np.ones((count, count), np.int64)), None)
+        driver.widget._area.ensureWidgetVisible(matrix)
+        driver.qtbot.waitUntil(matrix.isVisible)
+        driver.qtbot.wait(100)
+        assert matrix.viewport().width() > matrix.width() * 0.6
+        assert matrix.verticalScrollBar().isVisible() == (count > 7)
+        row = matrix.verticalHeader().defaultSectionSize()
+        assert min(count, 7) * row <= matrix.viewport().height() < min(count, 7) * row + 8
+        assert long in matrix.verticalHeaderItem(0).toolTip()
 
 
 def test_a_count_of_a_cross_validation_leads_to_specimens_that_were_closed(driver, below, tmp_path):

@@ -24,6 +24,7 @@ LEGEND = (
 )
 _ROWS = 7  # it shows so many and scrolls through more
 _LEAST = 48  # pixels of a column
+_NAME = 120  # pixels of a row's name at most; a longer one is cut, and whole in its tooltip
 _ENTER = (Qt.Key.Key_Return, Qt.Key.Key_Enter, Qt.Key.Key_Space)
 _OWN = (*_ENTER, Qt.Key.Key_Left, Qt.Key.Key_Right, Qt.Key.Key_Up, Qt.Key.Key_Down)  # not for walking, here
 
@@ -59,8 +60,12 @@ class ConfusionTable(QTableWidget):
         for header in (columns, self.verticalHeader()):
             header.setSectionsClickable(False)
             header.setHighlightSections(False)
-        self.verticalHeader().setDefaultSectionSize(24)
-        self.verticalHeader().setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        rows = self.verticalHeader()
+        rows.setTextElideMode(Qt.TextElideMode.ElideRight)
+        rows.setMaximumWidth(_NAME)
+        rows.setDefaultSectionSize(24)
+        rows.setSectionResizeMode(QHeaderView.ResizeMode.Fixed)
+        self.horizontalScrollBar().rangeChanged.connect(self._fit)
         self.cellClicked.connect(self._open)
         self.cellEntered.connect(self._point)
         self.hide()
@@ -78,14 +83,20 @@ class ConfusionTable(QTableWidget):
         for row, said in enumerate(names):
             for column, called in enumerate(names):
                 self.setItem(row, column, _cell(int(scores.confusion[row, column]), said, called))
-        height = self.horizontalHeader().sizeHint().height() + 4
-        self.setFixedHeight(height + min(len(names), _ROWS) * self.verticalHeader().defaultSectionSize())
+        self._fit()
         first = next(
             (self.indexFromItem(item) for item in map(self.item, *self._places()) if _is_door(item)), None
         )
         if first is not None:  # where the arrows begin
             self.selectionModel().setCurrentIndex(first, QItemSelectionModel.SelectionFlag.NoUpdate)
         self.show()
+
+    def _fit(self) -> None:
+        """Be as high as the rows that it shows, and the scroll bar below them where there is one."""
+        height = self.horizontalHeader().sizeHint().height() + 4
+        height += min(self.rowCount(), _ROWS) * self.verticalHeader().defaultSectionSize()
+        bar = self.horizontalScrollBar()
+        self.setFixedHeight(height + (bar.sizeHint().height() if bar.maximum() else 0))
 
     def _places(self) -> tuple[list[int], list[int]]:
         """Give the rows and columns of the cells, mistakes first."""
