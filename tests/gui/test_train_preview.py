@@ -1,5 +1,7 @@
 """The button "Preview augmented" in a real window, by clicks."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -67,6 +69,28 @@ def test_the_next_preview_replaces_the_last(ready):
     assert len(second) == len(first) == 4 and not set(map(id, first)) & set(map(id, second))
     assert second[0].data_to_world((0, 0, 0, 0))[1] == 11
     assert ready.session.current == 11
+
+
+def test_variants_go_when_another_set_takes_the_canvas(ready, drawn, tmp_path):
+    click_preview(ready)
+    ready.session.go_to(11)
+    ready.session.go_to(7)
+    ready.qtbot.wait(50)
+    assert len(augmented(ready)) == 4  # in its own set, each specimen has the slider's place for itself
+    other = shutil.copytree(drawn, tmp_path / "other")
+    add_stack(ready.viewer, Manifest.open(other / "manifest.csv"), CHANNELS)
+    ready.until(lambda: not augmented(ready))
+    assert ready.session.current >= 40 and len(ready.viewer.layers) == 8
+    ready.session.go_to(47)
+    click_preview(ready)
+    assert len(augmented(ready)) == 4
+    ready.session.go_to(7)
+    ready.until(lambda: not augmented(ready))
+    assert ready.session.current == 7 and ready.viewer.dims.ndim == 3
+    click_preview(ready)
+    ready.viewer.layers.clear()
+    ready.qtbot.wait(50)
+    assert not augmented(ready)
 
 
 def test_the_open_specimens_are_still_those_that_are_trained_on(ready):

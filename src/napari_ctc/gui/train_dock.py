@@ -96,6 +96,7 @@ class TrainDock(QWidget):
         self.loading.said.connect(self._say)
         self.classifier.save_asked.connect(self._save)
         self._session.specimens_changed.connect(self._follow_specimens)
+        self._session.current_changed.connect(self._follow_current)
         self._session.labels_changed.connect(self._follow_labels)
         self._session.classifier_changed.connect(self._follow_classifier)
         self._viewer.events.theme.connect(self._follow_theme)
@@ -104,6 +105,7 @@ class TrainDock(QWidget):
         """Let go of the session and the viewer when napari closes the dock."""
         if event.type() == QEvent.Type.ParentChange and self.parent() is None:
             self._session.specimens_changed.disconnect(self._follow_specimens)
+            self._session.current_changed.disconnect(self._follow_current)
             self._session.labels_changed.disconnect(self._follow_labels)
             self._session.classifier_changed.disconnect(self._follow_classifier)
             self._viewer.events.theme.disconnect(self._follow_theme)
@@ -112,6 +114,10 @@ class TrainDock(QWidget):
 
     def _follow_specimens(self) -> None:
         self.setup.follow_specimens()
+        self.preview.follow_canvas()
+
+    def _follow_current(self, _index: int) -> None:
+        self.preview.follow_canvas()
 
     def _follow_labels(self, _indices: object) -> None:
         self.setup.follow_labels()

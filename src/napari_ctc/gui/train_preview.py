@@ -1,7 +1,7 @@
 """The button "Preview augmented" in the dock "Train classifier", and the layers that it adds.
 
-They stand to the right of the specimen that is on the canvas, on a slider of their own. The specimens' own layers
-stay as they are.
+They stand to the right of the specimen that is on the canvas, on a slider of their own, until another set has the
+canvas. The specimens' own layers stay as they are.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from qtpy.QtCore import Signal
+from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QPushButton
 
 from napari_ctc.errors import CTCError
@@ -50,6 +50,9 @@ class PreviewButton(QPushButton):
         )
         self._setup = setup
         self._of: tuple[SpecimenStack, int] | None = None
+        self._soon = QTimer(self)  # napari is still removing or selecting layers when it tells of it
+        self._soon.setSingleShot(True)
+        self._soon.timeout.connect(self._end_with_its_set)
         self.clicked.connect(self._begin)
 
     def _begin(self) -> None:
@@ -80,7 +83,7 @@ class PreviewButton(QPushButton):
         stack, row = self._of or (None, 0)
         own = [layer for layer in viewer.layers if (of := stack_of(layer)) and of[0] is stack]
         before = remove_preview(viewer)
-        if not own:  # they were closed meanwhile
+        if not own or not self._on_canvas:  # another set took the canvas meanwhile
             return
         active = viewer.layers.selection.active
         added = [_add_variants(viewer, layer, found, row, stack.shape[1:]) for layer in own]
@@ -95,6 +98,20 @@ class PreviewButton(QPushButton):
             f"the slider 'variant'.",
             False,
         )
+
+    @property
+    def _on_canvas(self) -> bool:
+        """Whether the set that was previewed is on the canvas, where variants stand at their specimen alone."""
+        shown = self._setup.session.stage.on_canvas()
+        return shown is not None and self._of is not None and shown[0] is self._of[0]
+
+    def follow_canvas(self) -> None:
+        """Remove the variants once another set is on the canvas: they would stand beside its specimens."""
+        self._soon.start(0)
+
+    def _end_with_its_set(self) -> None:
+        if not self._on_canvas:
+            remove_preview(self._setup.session.viewer)
 
     def _show_error(self, error: Exception) -> None:
         told = str(error) if isinstance(error, CTCError) else f"Something went wrong: {error!r}."
