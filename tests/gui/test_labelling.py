@@ -25,9 +25,9 @@ from labelling_steps import (
     settled,
     shown,
 )
-from qtpy.QtCore import Qt
-from qtpy.QtGui import QKeyEvent
-from qtpy.QtWidgets import QApplication, QLineEdit
+from qtpy.QtCore import QPoint, Qt
+from qtpy.QtGui import QContextMenuEvent, QKeyEvent
+from qtpy.QtWidgets import QApplication, QLineEdit, QMenu
 
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.gui.book import in_turn
@@ -262,6 +262,46 @@ def test_classes_are_renamed_merged_coloured_and_removed(viewer, dock, folder, q
     again = open_dock(viewer, qtbot, folder)
     assert again.session.keyed == ("debris", "white cell", "tumour cell")
     assert again.session.colour("debris") == "#123456"
+
+
+def menu_of(chip):
+    """What a right click on a class offers, by its words."""
+    QApplication.sendEvent(chip, QContextMenuEvent(QContextMenuEvent.Reason.Mouse, QPoint(5, 5)))
+    menu = chip.findChildren(QMenu)[-1]
+    found = {action.text(): action for action in menu.actions() if action.text()}
+    menu.hide()
+    return found
+
+
+def test_a_class_without_a_key_labels_by_its_menu_and_can_be_given_one(viewer, dock, folder, qtbot):
+    names = [f"class {letter}" for letter in "abcdefghijk"]
+    dock.labelling.name_classes(names)
+    settled(qtbot, dock)
+    last = dock.strip.chips.chips[-1]
+    assert last.text.text() == "class k  0"
+    dock.table.setFocus()
+    menu_of(last)["Label the selected so"].trigger()
+    settled(qtbot, dock)
+    assert list(shown(dock).values()) == ["class k"]
+    assert dock.session.current == 1
+    press(qtbot, dock.table, ["Down"] * 2, SHIFT)
+    menu_of(dock.strip.chips.chips[-1])["Label the selected so"].trigger()
+    settled(qtbot, dock)
+    assert list(shown(dock).values()) == ["class k"] * 4
+    assert dock.session.current == 4
+    colours = {name: dock.session.colour(name) for name in names}
+
+    menu_of(dock.strip.chips.chips[-1])["Give it key 1"].trigger()
+    settled(qtbot, dock)
+    assert dock.session.keyed == (names[-1], *names[:-1])
+    assert {name: dock.session.colour(name) for name in names} == colours
+    assert not menu_of(dock.strip.chips.chips[0])["Give it key 1"].isEnabled()
+    press(qtbot, dock.table, "1")
+    settled(qtbot, dock)
+    assert list(shown(dock).values()) == ["class k"] * 5
+    viewer.window.remove_dock_widget(dock)
+    viewer.layers.clear()
+    assert open_dock(viewer, qtbot, folder).session.keyed == (names[-1], *names[:-1])
 
 
 def test_a_name_that_is_not_accepted_changes_nothing(dock, qtbot):

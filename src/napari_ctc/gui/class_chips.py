@@ -32,12 +32,14 @@ class ClassChip(QFrame):
     rename_asked = Signal(str)
     colour_chosen = Signal(str, str)
     remove_asked = Signal(str)
+    label_asked = Signal(str)
+    first_asked = Signal(str)
 
     def __init__(self, name: str, parent: QWidget) -> None:
         super().__init__(parent)
         self.setObjectName("classChip")
         self.name = name
-        self._colour, self._count = "", 0
+        self._colour, self._key, self._count = "", 0, 0
         self.square = QToolButton(self)
         self.square.setObjectName("classColour")
         self.square.setAutoRaise(True)
@@ -58,14 +60,14 @@ class ClassChip(QFrame):
 
     def show_class(self, key: int, colour: str, labelled: int, predicted: int | None) -> None:
         """Show its key (0 for none), its colour, and how many specimens are labelled and predicted so."""
-        self._colour, self._count = colour, labelled
+        self._colour, self._key, self._count = colour, key, labelled
         square = QPixmap(_SQUARE, _SQUARE)
         square.fill(QColor(colour))
         self.square.setIcon(QIcon(square))
         number = f"{key}  " if key else ""
         self.text.setText(f"{number}{self.name}  {labelled:,}")
         said = "" if predicted is None else f" {predicted:,} are predicted to be."
-        how = f"Key {key} labels so." if key else "Only the first nine classes have a key."
+        how = f"Key {key} labels so." if key else "Only the first nine have a key: a right click labels so."
         self.setToolTip(f"{labelled:,} specimens are labelled {self.name}.{said}\n{how} Double click to rename.")
 
     def mouseDoubleClickEvent(self, event: QMouseEvent) -> None:  # noqa: D102
@@ -74,12 +76,23 @@ class ClassChip(QFrame):
     def contextMenuEvent(self, event: QContextMenuEvent) -> None:  # noqa: D102
         menu = QMenu(self)
         menu.setAttribute(Qt.WidgetAttribute.WA_DeleteOnClose)
+        menu.addAction("Label the selected so").triggered.connect(self._ask_label)
+        first = menu.addAction("Give it key 1")
+        first.triggered.connect(self._ask_first)
+        first.setEnabled(self._key != 1)
+        menu.addSeparator()
         menu.addAction("Rename or merge…").triggered.connect(self._ask_rename)
         menu.addAction("Colour…").triggered.connect(self._ask_colour)
         remove = menu.addAction("Remove")
         remove.triggered.connect(self._ask_remove)
         remove.setEnabled(not self._count)
         menu.popup(event.globalPos())
+
+    def _ask_label(self) -> None:
+        self.label_asked.emit(self.name)
+
+    def _ask_first(self) -> None:
+        self.first_asked.emit(self.name)
 
     def _ask_rename(self) -> None:
         self.rename_asked.emit(self.name)
@@ -105,6 +118,8 @@ class ClassChips(QWidget):
     renamed = Signal(str, str)  # old and new name
     coloured = Signal(str, str)
     removed = Signal(str)
+    given = Signal(str)  # to what is selected, as by its key
+    put_first = Signal(str)
 
     def __init__(self, parent: QWidget) -> None:
         super().__init__(parent)
@@ -153,6 +168,8 @@ class ClassChips(QWidget):
             chip.rename_asked.connect(self._begin_renaming)
             chip.colour_chosen.connect(self.coloured)
             chip.remove_asked.connect(self.removed)
+            chip.label_asked.connect(self.given)
+            chip.first_asked.connect(self.put_first)
         for part in (*self._chips, *rest):
             self._flow.addWidget(part)
         for chip in self._chips:

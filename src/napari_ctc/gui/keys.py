@@ -83,6 +83,10 @@ class LabelKeys(QObject):
             shortcut.setEnabled(on)
         self._follow_focus(None, QApplication.focusWidget())
 
+    def label(self, name: str) -> None:
+        """Label as the key of a class would; those after the ninth have none."""
+        self._labelling.do(partial(self._give, name))
+
     def leave(self) -> None:
         """Give the keys back for good."""
         if not self._acting:
@@ -109,8 +113,12 @@ class LabelKeys(QObject):
             self._labelling.refuse(
                 refused or f"{told}, so key {place + 1} has none. Name one with + above the table."
             )
-        elif chosen := self._chosen():
-            self._labelling.label(chosen, names[place], partial(self._go_on, chosen))
+        else:
+            self._give(names[place])
+
+    def _give(self, name: str) -> None:
+        if chosen := self._chosen():
+            self._labelling.label(chosen, name, partial(self._go_on, chosen))
 
     def _clear(self) -> None:
         if chosen := self._chosen():

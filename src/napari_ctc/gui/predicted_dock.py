@@ -55,6 +55,7 @@ class PredictedDock(PredictedParts):
         self.filters.changed.connect(self._filter)
         self.queue.came.connect(self._catch_up)
         self.keys = LabelKeys(self.session, self.labelling, self.table, self.queue, self._viewer.window._qt_window)  # noqa: SLF001
+        self.strip.chips.given.connect(self.keys.label)
         self.background = Background(self.session, self)
         self.queue.measuring.held = self._classifying
         self.background.progressed.connect(self._show_progress)

@@ -59,6 +59,7 @@ class ClassStrip(QWidget):
         self.chips.renamed.connect(self._rename)
         self.chips.coloured.connect(self._colour)
         self.chips.removed.connect(self._remove)
+        self.chips.put_first.connect(self._put_first)
 
     def _build(self) -> None:
         self.chips = ClassChips(self)
@@ -201,6 +202,10 @@ class ClassStrip(QWidget):
     def _remove(self, name: str) -> None:
         labelling, session = self._labelling, self._session
         labelling.do(lambda: labelling.name_classes([one for one in session.keyed if one != name]))
+
+    def _put_first(self, name: str) -> None:
+        labelling, session = self._labelling, self._session
+        labelling.do(lambda: labelling.name_classes(list(dict.fromkeys([name, *session.keyed]))))
 
     def _rename(self, old: str, new: str) -> None:
         self._labelling.do(lambda: self._labelling.rename(old, new))
