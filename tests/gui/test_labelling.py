@@ -342,6 +342,23 @@ def test_training_on_the_labels_is_one_click_away(viewer, dock, folder, qtbot):
     qtbot.waitUntil(lambda: train.run._run is None, timeout=TIME)
 
 
+def test_a_folder_open_twice_counts_once(viewer, dock, folder, qtbot):
+    train = viewer.window.add_plugin_dock_widget("napari-ctc", "Train classifier")[1]
+    name_classes(qtbot, dock)
+    press(qtbot, dock.table, "UU112")
+    settled(qtbot, dock)
+    viewer.open(str(folder), plugin="napari-ctc")
+    qtbot.waitUntil(lambda: len(dock.session) == 120, timeout=TIME)
+    settled(qtbot, dock)
+    press(qtbot, dock.table, "U3")
+    settled(qtbot, dock)
+    chips = dock.strip.chips
+    assert dock.session.rows.unsure.sum() == 6 and (dock.session.rows.label >= 0).sum() == 8  # both rows of each
+    assert chips.unsure.text() == "U  unsure  3"
+    assert [chip.text.text() for chip in chips.chips] == ["1  debris  2", "2  leukocyte  1", "3  tumour cell  1"]
+    assert train.setup.source.itemText(0) == "labelled here: 4 of 60"
+
+
 def test_classes_named_at_once_have_colours_of_their_own(dock, qtbot):
     dock.labelling.name_classes(CLASSES)
     settled(qtbot, dock)

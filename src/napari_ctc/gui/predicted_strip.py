@@ -123,7 +123,7 @@ class ClassStrip(QWidget):
             said = None if words.speaker is None or session.all_concealed else int(predicted[code])
             key = place + 1 if place < 9 else 0
             chip.show_class(key, session.colour(chip.name), counts[chip.name], said)
-        self.chips.unsure.setText(f"U  unsure  {int(rows.unsure.sum()):,}")
+        self.chips.unsure.setText(f"U  unsure  {int(rows.unsure[once].sum()):,}")
         waiting = (("stale", Status.STALE), ("failed", Status.FAILED), ("waiting", Status.PENDING))
         numbers = [(word, int((status[once] == which).sum())) for word, which in waiting]
         self.state.setText(" · ".join(f"{count:,} {word}" for word, count in numbers if count))

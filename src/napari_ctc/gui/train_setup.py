@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import (
     QFileDialog,
@@ -138,17 +139,21 @@ class TrainSetup(QWidget):
 
     def follow_labels(self) -> None:
         """Count the labelled specimens anew, and survey them once the person rests."""
-        labelled = int((self.session.rows.label >= 0).sum())
-        self.source.set_labelled(labelled, len(self.session))
+        self._count_labelled()
         if self.source.path is None:
             self._rest.start()
 
     def follow_specimens(self) -> None:
         """Count the labelled specimens that are open here."""
-        labelled = int((self.session.rows.label >= 0).sum())
-        self.source.set_labelled(labelled, len(self.session))
+        self._count_labelled()
         if self.source.path is None:
             self._follow_source()
+
+    def _count_labelled(self) -> None:
+        """Say how many of the open specimens have a label; each counts once, as in training."""
+        session = self.session
+        once = session.each_once(np.arange(len(session)))
+        self.source.set_labelled(int((session.rows.label[once] >= 0).sum()), len(once))
 
     def show_plan(self, planned: Planned) -> None:
         """Show the split and the weights, before a run or at its start."""
