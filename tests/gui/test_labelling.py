@@ -32,6 +32,7 @@ from qtpy.QtWidgets import QApplication, QLineEdit, QMenu
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.gui.book import in_turn
 from napari_ctc.gui.keys import HINT
+from napari_ctc.learn.loading import load_classifier
 
 
 @pytest.fixture
@@ -302,6 +303,31 @@ def test_a_class_without_a_key_labels_by_its_menu_and_can_be_given_one(viewer, d
     viewer.window.remove_dock_widget(dock)
     viewer.layers.clear()
     assert open_dock(viewer, qtbot, folder).session.keyed == (names[-1], *names[:-1])
+
+
+def test_a_class_that_cannot_be_removed_says_why(dock, small_classifier, qtbot):
+    session = dock.session
+    name_classes(qtbot, dock, ("leukocyte", "odd", "even"))
+    press(qtbot, dock.table, "2")
+    settled(qtbot, dock)
+
+    def removal(name):
+        chip = next(chip for chip in dock.strip.chips.chips if chip.name == name)
+        return next(action for text, action in menu_of(chip).items() if text.startswith("Remove"))
+
+    assert removal("odd").text() == "Remove (specimens are labelled so)"
+    assert removal("leukocyte").text() == "Remove"
+    session.use(load_classifier(small_classifier), small_classifier)
+    qtbot.waitUntil(lambda: (session.status == 2).all(), timeout=TIME)
+    assert removal("leukocyte").text() == "Remove (the classifier in use knows it)"
+    assert not removal("leukocyte").isEnabled() and not removal("odd").isEnabled()
+    session.use(None)
+    seen = next(name for code, name in enumerate(session.classes) if (session.rows.predicted == code).any())
+    assert removal(seen).text() == "Remove (an earlier prediction names it)"
+    assert removal("even").isEnabled()
+    removal("even").trigger()
+    settled(qtbot, dock)
+    assert "even" not in session.keyed
 
 
 def test_a_name_that_is_not_accepted_changes_nothing(dock, qtbot):

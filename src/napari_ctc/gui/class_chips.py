@@ -39,7 +39,7 @@ class ClassChip(QFrame):
         super().__init__(parent)
         self.setObjectName("classChip")
         self.name = name
-        self._colour, self._key, self._count = "", 0, 0
+        self._colour, self._key, self._kept = "", 0, ""
         self.square = QToolButton(self)
         self.square.setObjectName("classColour")
         self.square.setAutoRaise(True)
@@ -58,9 +58,12 @@ class ClassChip(QFrame):
         row.addWidget(self.square)
         row.addWidget(self.text)
 
-    def show_class(self, key: int, colour: str, labelled: int, predicted: int | None) -> None:
-        """Show its key (0 for none), its colour, and how many specimens are labelled and predicted so."""
-        self._colour, self._key, self._count = colour, key, labelled
+    def show_class(self, key: int, colour: str, labelled: int, predicted: int | None, kept: str = "") -> None:
+        """Show its key (0 for none), its colour, and how many specimens are labelled and predicted so.
+
+        `kept` is why it cannot be removed; empty if it can.
+        """
+        self._colour, self._key, self._kept = colour, key, kept
         square = QPixmap(_SQUARE, _SQUARE)
         square.fill(QColor(colour))
         self.square.setIcon(QIcon(square))
@@ -83,9 +86,9 @@ class ClassChip(QFrame):
         menu.addSeparator()
         menu.addAction("Rename or merge…").triggered.connect(self._ask_rename)
         menu.addAction("Colour…").triggered.connect(self._ask_colour)
-        remove = menu.addAction("Remove")
+        remove = menu.addAction(f"Remove ({self._kept})" if self._kept else "Remove")
         remove.triggered.connect(self._ask_remove)
-        remove.setEnabled(not self._count)
+        remove.setEnabled(not self._kept)
         menu.popup(event.globalPos())
 
     def _ask_label(self) -> None:

@@ -122,7 +122,8 @@ class ClassStrip(QWidget):
             counts[chip.name] = int(labelled[code])
             said = None if words.speaker is None or session.all_concealed else int(predicted[code])
             key = place + 1 if place < 9 else 0
-            chip.show_class(key, session.colour(chip.name), counts[chip.name], said)
+            kept = self._kept(chip.name, counts[chip.name])
+            chip.show_class(key, session.colour(chip.name), counts[chip.name], said, kept)
         self.chips.unsure.setText(f"U  unsure  {int(rows.unsure[once].sum()):,}")
         waiting = (("stale", Status.STALE), ("failed", Status.FAILED), ("waiting", Status.PENDING))
         numbers = [(word, int((status[once] == which).sum())) for word, which in waiting]
@@ -130,6 +131,16 @@ class ClassStrip(QWidget):
         self._needed = needed(names, counts, self._sources())
         self._show_hint()
         self._show_origin()
+
+    def _kept(self, name: str, labelled: int) -> str:
+        """Say why a class would stay although its name is taken away; empty if it would not."""
+        session = self._session
+        if labelled:
+            return "specimens are labelled so"
+        if session.classifier is not None and name in session.classifier.classes:
+            return "the classifier in use knows it"
+        named = (session.rows.predicted == session.classes.index(name)).any()
+        return "an earlier prediction names it" if named else ""
 
     def _sources(self) -> dict[str, set[str]]:
         """Give the sources of the specimens labelled of each class, an empty word where one is not known."""
