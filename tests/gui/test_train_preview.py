@@ -80,7 +80,7 @@ def test_variants_go_when_another_set_takes_the_canvas(ready, drawn, tmp_path):
     other = shutil.copytree(drawn, tmp_path / "other")
     add_stack(ready.viewer, Manifest.open(other / "manifest.csv"), CHANNELS)
     ready.until(lambda: not augmented(ready))
-    assert ready.session.current >= 40 and len(ready.viewer.layers) == 8
+    assert ready.session.current >= 40 and len(ready.viewer.layers) == 8 and not ready.message
     ready.session.go_to(47)
     click_preview(ready)
     assert len(augmented(ready)) == 4

@@ -87,6 +87,7 @@ class TrainDock(QWidget):
     def _connect(self) -> None:
         self.setup.taken_back.connect(self._take_back)
         self.preview.told.connect(self._say)
+        self.preview.taken_back.connect(self._take_back)
         self.run.busy.connect(self._hold)
         self.run.first_epoch.connect(self._show_curves)
         self.crossval.busy.connect(self._hold)
@@ -175,7 +176,7 @@ class TrainDock(QWidget):
     # ---------------------------------------------------------------------------------------- its looks
 
     def _take_back(self, sentence: str) -> None:
-        """Say no longer why a run was refused, once that has been mended; other news of a run stays."""
+        """Say no longer what has been mended or is gone from the canvas; the news of a run stays."""
         if self.run.message.text() == sentence:
             self._say("")
 

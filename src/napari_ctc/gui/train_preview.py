@@ -40,6 +40,7 @@ class PreviewButton(QPushButton):
     """
 
     told = Signal(str, bool)  # a sentence for the person, and whether something is wrong
+    taken_back = Signal(str)  # a sentence that no longer holds
 
     def __init__(self, setup: TrainSetup) -> None:
         super().__init__("Preview augmented")
@@ -50,6 +51,7 @@ class PreviewButton(QPushButton):
         )
         self._setup = setup
         self._of: tuple[SpecimenStack, int] | None = None
+        self._said = ""
         self._soon = QTimer(self)  # napari is still removing or selecting layers when it tells of it
         self._soon.setSingleShot(True)
         self._soon.timeout.connect(self._end_with_its_set)
@@ -93,11 +95,11 @@ class PreviewButton(QPushButton):
         viewer.layers.selection.active = active if active in viewer.layers else own[-1]
         if not before:
             viewer.reset_view()
-        self.told.emit(
+        self._said = (
             f"Right of the specimen: {len(found.images)} variants, the first unchanged. Step through them with "
-            f"the slider 'variant'.",
-            False,
+            f"the slider 'variant'."
         )
+        self.told.emit(self._said, False)
 
     @property
     def _on_canvas(self) -> bool:
@@ -110,8 +112,8 @@ class PreviewButton(QPushButton):
         self._soon.start(0)
 
     def _end_with_its_set(self) -> None:
-        if not self._on_canvas:
-            remove_preview(self._setup.session.viewer)
+        if not self._on_canvas and remove_preview(self._setup.session.viewer):
+            self.taken_back.emit(self._said)
 
     def _show_error(self, error: Exception) -> None:
         told = str(error) if isinstance(error, CTCError) else f"Something went wrong: {error!r}."
