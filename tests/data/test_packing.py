@@ -177,6 +177,34 @@ def test_a_file_that_came_under_the_name_meanwhile_is_not_written_over(tmp_path,
     assert_equal(run(pack(manifest, out)), manifest)
 
 
+def test_a_file_that_is_not_what_the_log_tells_of_is_not_taken_for_the_stack(tmp_path):
+    manifest = write_folder(tmp_path / "in")
+    out = tmp_path / "out" / "all.npy"
+    stop_after(pack(manifest, out), 3)
+    (out.parent / ".all.packing.npy.part").unlink()
+    out.write_bytes(b"somebody's")
+    with pytest.raises(CTCError, match="exists already"):
+        run(pack(manifest, out))
+    assert out.read_bytes() == b"somebody's"
+
+
+def test_another_folder_with_the_same_names_does_not_go_on_with_a_pack(tmp_path):
+    first, second = write_folder(tmp_path / "a"), write_folder(tmp_path / "b", shape=(6, 5, 4), dtype="uint16")
+    out = tmp_path / "out" / "all.npy"
+    stop_after(pack(first, out), 5)
+    with pytest.raises(CTCError, match="unfinished pack of other specimens"):
+        run(pack(second, out))
+    assert_equal(run(pack(first, out)), first)
+
+
+def test_specimens_that_were_written_anew_since_are_packed_anew(tmp_path):
+    manifest = write_folder(tmp_path / "in")
+    out = tmp_path / "out" / "all.npy"
+    stop_after(pack(manifest, out), 5)
+    np.save(tmp_path / "in/005.npy", np.full((6, 5, 4), 7, np.uint16))
+    assert_equal(run(pack(manifest, out)), manifest)
+
+
 def test_two_packs_into_one_file_are_refused(tmp_path):
     manifest = write_folder(tmp_path / "in")
     out = tmp_path / "out" / "all.npy"

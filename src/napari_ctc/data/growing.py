@@ -1,7 +1,7 @@
 """A stack that grows on the disk under temporary names, with a log of its parts, until it is whole.
 
-Whatever ends a program, what the log says is there: the next one goes on behind it. What comes into the stack is
-decided in `packing`.
+Whatever ends a program, what the log says is there: the next one goes on behind it, as far as the specimens' files
+are what they were. What comes into the stack is decided in `packing`.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from typing import BinaryIO
 import numpy as np
 import pandas as pd
 
-from napari_ctc.data.files import write_whole
+from napari_ctc.data.files import size_and_time, write_whole
 from napari_ctc.data.formats import Array
 from napari_ctc.data.manifest import Manifest, rebase
-from napari_ctc.data.specimens import content_digest
+from napari_ctc.data.specimens import content_digest, split_key
 from napari_ctc.errors import CTCError, SpecimenError
 from napari_ctc.events import Event, Job
 
-_MAGIC = "napari-ctc pack 1"
+_MAGIC = "napari-ctc pack 2"
 
 
 @dataclass(frozen=True)
@@ -43,12 +43,27 @@ class Part:
         Their content digests.
     sha256 : str
         Of the part's bytes in the stack.
+    files : str
+        What `state_of` said of the files that were to come into it.
     """
 
     stop: int
     rows: list[int]
     pixels: list[str]
     sha256: str
+    files: str
+
+
+def state_of(inputs: Manifest, span: range) -> str:
+    """Digest size and time of the files of some rows, to tell later whether one has changed."""
+    names = dict.fromkeys(split_key(key)[0] for key in inputs.table["path"].iloc[span.start : span.stop])
+    facts: list[object] = []
+    for name in names:
+        try:
+            facts.append(size_and_time(inputs.root / name))
+        except OSError:  # gone; that is told where it is read
+            facts.append(None)
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
 
 
 class GrowingStack:
@@ -75,14 +90,15 @@ class GrowingStack:
         self._inputs = inputs
         self._shape: tuple[int, ...] = ()  # of one specimen
         self._dtype = np.dtype(np.uint8)
-        self._of = hashlib.sha256("\n".join([str(inputs.layout), *inputs.keys]).encode()).hexdigest()
+        what = [str(inputs.layout), str(inputs.root.absolute()), *inputs.keys]
+        self._of = hashlib.sha256("\n".join(what).encode()).hexdigest()
         self._file: BinaryIO | None = None
         self._lines: BinaryIO | None = None
 
     def resume(self, total: int) -> Job[int]:
         """Open the files, new ones or those of a killed run; returns the row to go on at."""
         begun = self._recognise()
-        halfway = begun and not self.bytes.exists()  # killed between its last steps, if the stack has its name
+        halfway = begun and not self.bytes.exists() and self._is_whole()  # killed between its last steps
         for path, ours in ((self.out, halfway), (self.out.with_suffix(".csv"), begun)):
             if path.exists() and not ours:
                 raise CTCError(f"{path} exists already and is not written over. Choose another name, or move it.")
@@ -122,22 +138,40 @@ class GrowingStack:
             )
         return True
 
+    def _is_whole(self) -> bool:
+        """Tell whether the file that has the stack's name is what the log tells of, from beginning to end."""
+        try:
+            with self.log.open("rb") as lines, self.out.open("rb") as file:
+                lines.readline()
+                file.seek(len(self._header(0)))
+                return bool(list(self._as_noted(lines, file))) and not lines.read(1) and not file.read(1)
+        except FileNotFoundError:
+            return False
+
+    def _as_noted(self, lines: BinaryIO, file: BinaryIO) -> Iterator[Part]:
+        """Give the parts of a log, as long as a file holds their bytes."""
+        while self._shape and (line := lines.readline()).endswith(b"\n"):
+            try:
+                part = Part(**json.loads(line))
+            except (ValueError, TypeError):
+                return
+            content = file.read(len(part.rows) * self._length)
+            if hashlib.sha256(content).hexdigest() != part.sha256:
+                return
+            yield part
+
     def _sound_parts(self) -> Iterator[Part]:
-        """Check the log against the bytes, part by part; what follows the last sound part is cut off."""
+        """Check the log against bytes and files, part by part; what follows the last sound part is cut off."""
         assert self._file is not None
         assert self._lines is not None
         self._lines.readline()  # its head, which was read
         good, place = self._lines.tell() if self._shape else 0, len(self._header(0)) if self._shape else 0
         self._file.seek(place)
-        while self._shape and (line := self._lines.readline()).endswith(b"\n"):
-            try:
-                part = Part(**json.loads(line))
-            except (ValueError, TypeError):
+        start = 0
+        for part in self._as_noted(self._lines, self._file):
+            if part.files != state_of(self._inputs, range(start, part.stop)):
                 break
-            content = self._file.read(len(part.rows) * self._length)
-            if hashlib.sha256(content).hexdigest() != part.sha256:
-                break
-            good, place = self._lines.tell(), self._file.tell()
+            good, place, start = self._lines.tell(), self._file.tell(), part.stop
             yield part
         self._lines.truncate(good)
         self._lines.seek(good)
@@ -161,8 +195,18 @@ class GrowingStack:
         )
         return head.getvalue()
 
-    def append(self, span: range, answers: list[Array | SpecimenError]) -> list[tuple[int, str]]:
-        """Write a part, wait for the disk, note it in the log; returns the rows left out, with reasons."""
+    def append(self, span: range, state: str, answers: list[Array | SpecimenError]) -> list[tuple[int, str]]:
+        """Write a part, wait for the disk, note it in the log; returns the rows left out, with reasons.
+
+        Parameters
+        ----------
+        span : range
+            Rows of the input.
+        state : str
+            What `state_of` said of them before they were read.
+        answers : list
+            What came of reading them.
+        """
         assert self._file is not None
         assert self._lines is not None
         kept: list[Array] = []
@@ -183,7 +227,8 @@ class GrowingStack:
         self._file.write(block.data)
         self._file.flush()
         os.fsync(self._file.fileno())
-        part = Part(span.stop, rows, [content_digest(one) for one in kept], hashlib.sha256(block.data).hexdigest())
+        pixels = [content_digest(one) for one in kept]
+        part = Part(span.stop, rows, pixels, hashlib.sha256(block.data).hexdigest(), state)
         if self._shape:  # until then, there is nothing to go on from
             self._note(asdict(part))
         self.parts.append(part)

@@ -2,7 +2,7 @@
 
 A million small files are what takes longest to list, open and copy; a stack is one file, read in place. The stack
 is written as it goes, in parts, and each part is noted in a log once it is on the disk: after a kill, the same
-call goes on behind the last part whose bytes are as the log says.
+call goes on behind the last part whose bytes, and whose specimens' files, are as the log says.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 
 from napari_ctc.data.files import check_writable
 from napari_ctc.data.formats import Array
-from napari_ctc.data.growing import GrowingStack
+from napari_ctc.data.growing import GrowingStack, state_of
 from napari_ctc.data.locks import Lock
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import CTCError, LockedError, SpecimenError, Stopped
@@ -129,16 +129,16 @@ def _append(stack: GrowingStack, inputs: Manifest, done: int) -> Job[None]:
     total = len(inputs)
     spans = iter([range(start, min(start + AT_ONCE, total)) for start in range(done, total, AT_ONCE)])
     pool = ThreadPoolExecutor(READERS_AT_ONCE, thread_name_prefix="napari-ctc pack")
-    waiting: deque[tuple[range, Future[list[Array | SpecimenError]]]] = deque()
+    waiting: deque[tuple[range, Future[tuple[str, list[Array | SpecimenError]]]]] = deque()
     try:
         waiting.extend((span, pool.submit(_read, inputs, span)) for span in islice(spans, READERS_AT_ONCE + 1))
         while waiting:
             span, future = waiting.popleft()
             while not wait([future], timeout=PULSE).done:
                 yield Event(done=done, total=total)
-            answers = future.result()
+            state, answers = future.result()
             waiting.extend((next_, pool.submit(_read, inputs, next_)) for next_ in islice(spans, 1))
-            reasons = stack.append(span, answers)
+            reasons = stack.append(span, state, answers)
             done = span.stop
             for row, reason in reasons:
                 yield Skipped(path=str(inputs.table["path"].iat[row]), reason=reason, done=done, total=total)
@@ -147,11 +147,12 @@ def _append(stack: GrowingStack, inputs: Manifest, done: int) -> Job[None]:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _read(inputs: Manifest, rows: range) -> list[Array | SpecimenError]:
+def _read(inputs: Manifest, rows: range) -> tuple[str, list[Array | SpecimenError]]:
+    state = state_of(inputs, rows)  # before they are read: what changes meanwhile is read again another time
     answers: list[Array | SpecimenError] = []
     for row in rows:
         try:
             answers.append(inputs.specimen(row))
         except SpecimenError as problem:
             answers.append(problem)
-    return answers
+    return state, answers
