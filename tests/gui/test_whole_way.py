@@ -141,7 +141,7 @@ def test_from_an_unlabelled_folder_to_an_exported_table(
 
     # train
     qtbot.waitUntil(lambda: f"labelled here: {presses} of 300" in train.setup.source.currentText(), timeout=TIME)
-    qtbot.waitUntil(lambda: NOT_A_RATE in train.run.message.text(), timeout=TIME)
+    qtbot.waitUntil(lambda: NOT_A_RATE in train.setup.message.text(), timeout=TIME)
     type_into(qtbot, train.setup.form.minutes.native, "0.1")
     click(qtbot, train, "train")
     qtbot.waitUntil(lambda: session.classifier is not None and not train.run.running, timeout=TIME)

@@ -44,7 +44,7 @@ def test_only_the_labels_of_the_specimens_in_question_count(labelled):
 
 def test_the_note_is_told_before_training_and_with_an_evaluation(labelled, tmp_path):
     from napari_ctc.apply.evaluation import evaluate
-    from napari_ctc.gui.calibrated import summary
+    from napari_ctc.gui.calibrated import summary, why
     from napari_ctc.learn.training import train
     from napari_ctc.settings import TrainSettings
 
@@ -58,6 +58,9 @@ def test_the_note_is_told_before_training_and_with_an_evaluation(labelled, tmp_p
     texts = [event.text for event in said if isinstance(event, Said)]
     assert texts.count(told[0]) == 1
     assert NOT_A_RATE in summary(classifier)
+    assert "Scores, not calibrated (labels chosen or hunted): " in summary(classifier)
+    assert "were chosen or hunted, not drawn at random" in why(classifier, classifier.classes[0])
+    assert any("for others these are scores and no probabilities" in text for text in texts)
     said.clear()
     run(evaluate(classifier, manifest), said.append)
     warnings = [event.text for event in said if isinstance(event, Said) and event.warning]

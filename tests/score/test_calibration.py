@@ -107,6 +107,7 @@ def test_a_class_with_too_few_held_out_specimens_is_not_calibrated():
     truth = np.repeat([0, 1, 2], [80, ENOUGH, ENOUGH - 1])
     found = calibrate(np.eye(3)[truth], truth, PRIORS["uniform"], NAMES)
     assert found.calibrated == ("leukocyte", "debris")
+    assert calibrate(np.eye(3)[truth], truth, PRIORS["uniform"], NAMES, hunted=True).calibrated == ()
 
 
 def test_balanced_calls_what_would_be_probable_if_all_were_equally_common():

@@ -35,6 +35,12 @@ def why(speaker: Speaker | None, name: str) -> str:
     """Say what the number of a class is worth."""
     if is_instant(speaker):
         return "A score that puts specimens in order, as if all classes were equally frequent: not a probability."
+    if is_score(speaker, name) and _hunted(speaker):
+        return (
+            f"A score that puts specimens in order, not a calibrated probability: the labels that it would be "
+            f"checked on were chosen or hunted, not drawn at random. In a sample of others, fewer or more of "
+            f"those with 0.9 are {name}."
+        )
     if is_score(speaker, name):
         return (
             f"A score that puts specimens in order, not a calibrated probability: fewer than {ENOUGH} labelled "
@@ -48,8 +54,16 @@ def summary(classifier: Classifier) -> str:
     how = classifier.described()
     scores = ", ".join(name for name in classifier.classes if is_score(classifier, name))
     lines = [f"Probabilities are for {how['proportions']}; temperature {classifier.temperature:.2f}."]
+    hunted = _hunted(classifier)
     if scores:
-        lines.append(f"Scores, not calibrated (fewer than {ENOUGH} specimens held out): {scores}.")
-    if any(NOT_A_RATE in told for told in classifier.metrics.get("warnings", ())):
+        reason = "labels chosen or hunted" if hunted else f"fewer than {ENOUGH} specimens held out"
+        lines.append(f"Scores, not calibrated ({reason}): {scores}.")
+    if hunted:
         lines.append(f"What it says of shares, recall and accuracy is {NOT_A_RATE}.")
     return "\n".join(lines)
+
+
+def _hunted(speaker: Speaker | None) -> bool:
+    """Tell whether the labels were chosen or hunted that a classifier was trained and checked on."""
+    warnings = getattr(speaker, "metrics", {}).get("warnings", ())
+    return any(NOT_A_RATE in told for told in warnings)

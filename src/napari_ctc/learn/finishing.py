@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from napari_ctc.data.calls import Calls
+from napari_ctc.data.hunted import NOT_A_RATE
 from napari_ctc.errors import Stopped, TrainingError
 from napari_ctc.events import HeldOut, Job
 from napari_ctc.learn.agreement import compare
@@ -51,7 +52,8 @@ def finished(run: Run, start: Classifier | None = None) -> tuple[Classifier, Hel
     classes, data = run.deal.classes, run.data
     read = ~np.isnan(run.kept_raw).any(axis=1)
     raw, truth = run.kept_raw[read], data.truth[data.validation][read]
-    calibration = calibrate(raw, truth, run.prior, classes)
+    hunted = any(NOT_A_RATE in told for told in run.warnings)
+    calibration = calibrate(raw, truth, run.prior, classes, hunted)
     codes = called(raw, run.prior, run.shown, run.settings.decision, calibration.apart[:, None])
     scores = score(truth, codes, classes)
     held_out = HeldOut(scores=scores, calls=_calls(run, np.flatnonzero(read).tolist(), codes.tolist()))

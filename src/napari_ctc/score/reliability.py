@@ -39,7 +39,11 @@ class Calibration:
 
 
 def calibrate(
-    scores: NDArray[np.floating[Any]], truth: NDArray[np.int64], loss_prior: ArrayLike, classes: Sequence[str]
+    scores: NDArray[np.floating[Any]],
+    truth: NDArray[np.int64],
+    loss_prior: ArrayLike,
+    classes: Sequence[str],
+    hunted: bool = False,
 ) -> Calibration:
     """Fit the temperature, and measure what the probabilities are worth before and after.
 
@@ -50,6 +54,9 @@ def calibrate(
     truth : (N,) integers in [0, K)
     loss_prior : (K,), summing to one
     classes : sequence of K str
+    hunted : bool
+        Whether labels were chosen or hunted: what holds for such specimens holds for no others, so that no class
+        is calibrated by them.
 
     Returns
     -------
@@ -66,8 +73,11 @@ def calibrate(
     return Calibration(
         temperature=fit_temperature(scores, truth, loss_prior, shown),
         apart=apart,
-        calibrated=tuple(name for name, count in zip(classes, counts, strict=True) if count >= ENOUGH),
+        calibrated=tuple(
+            name for name, count in zip(classes, counts, strict=True) if count >= ENOUGH and not hunted
+        ),
         figures={
+            "hunted": hunted,
             "folds": FOLDS,
             "proportions": dict(zip(classes, shown.tolist(), strict=True)),
             **{
@@ -88,6 +98,8 @@ def sentence(calibrated: Sequence[str], temperature: float, figures: dict[str, A
     )
     scores = ", ".join(name for name in figures["proportions"] if name not in calibrated)
     few = f" Fewer than {ENOUGH} held out, so a score and no probability: {scores}." if scores else ""
+    if figures.get("hunted"):
+        few = " Their labels were chosen or hunted, so for others these are scores and no probabilities."
     return (
         f"Probabilities of held-out specimens are off by {after:.3f} on average, {before:.3f} before the "
         f"temperature of {temperature:.2f}.{few}"
