@@ -129,6 +129,27 @@ def test_an_unclear_draw_counts_as_if_it_were_of_the_class(journal, how):
     assert "1 more unclear" in found.sentence
 
 
+def test_a_slip_that_is_corrected_counts_as_found(journal):
+    frozen = current_round(journal.history, KEYS)
+    journal.label(frozen.draws[:60], "debris", BLIND)
+    journal.label([frozen.draws[3]], "tumour cell", Pick("chosen", "visible"))
+    found = bound(frozen, journal.history, KEYS, "tumour cell")
+    assert (found.looked, found.found, found.unclear) == (60, 1, 0)
+    assert found.most == most_in(1200, 60, 1) - 1
+    journal.label([frozen.draws[3]], "debris", Pick("chosen", "visible"))
+    assert bound(frozen, journal.history, KEYS, "tumour cell").most == most_in(1200, 60, 0)
+
+
+def test_what_was_judged_blind_to_be_of_the_class_stays_found(journal):
+    frozen = current_round(journal.history, KEYS)
+    journal.label(frozen.draws[:60], "debris", BLIND)
+    journal.label([frozen.draws[60]], "tumour cell", BLIND)
+    journal.label([frozen.draws[60]], "debris", Pick("chosen", "visible"))
+    found = bound(frozen, journal.history, KEYS, "tumour cell")
+    assert (found.looked, found.found) == (61, 1)
+    assert found.most == most_in(1200, 61, 1)  # nothing is known of the class that could be taken off
+
+
 def test_a_small_population_has_no_round_to_keep_back(journal):
     few = current_round(journal.history, KEYS[:200])
     assert (few.number, few.kept_back, len(few.draws)) == (0, (), 200)
@@ -138,6 +159,24 @@ def test_the_draws_do_not_depend_on_the_order_of_the_specimens():
     one = Round.drawn(1, KEYS, frozenset())
     assert one.draws == Round.drawn(1, KEYS[::-1], frozenset()).draws
     assert one.draws != Round.drawn(2, KEYS, frozenset()).draws
+
+
+def test_the_bound_holds_19_times_in_20_where_slips_are_corrected(tmp_path):
+    """Half of the rare draws are called debris when judged blind, and all of these are corrected later."""
+    random = np.random.default_rng(2)
+    keys, held = KEYS[:600], 0
+    for trial in range(100):
+        rare = set(random.choice(keys, 30, replace=False))
+        frozen = Round.drawn(1, keys, frozenset(), seed=str(trial))
+        drawn = frozen.draws[:ENOUGH]
+        slips = [key for key in drawn if key in rare and random.random() < 0.5]
+        with Journal(tmp_path / f"{trial}.csv", who="someone") as journal:
+            journal.label([key for key in drawn if key not in rare or key in slips], "debris", BLIND)
+            journal.label([key for key in drawn if key in rare and key not in slips], "tumour cell", BLIND)
+            journal.label(slips, "tumour cell", Pick("chosen", "visible"))
+            most = bound(frozen, journal.history, keys, "tumour cell").most
+        held += len(rare - set(drawn)) <= most
+    assert held >= 95
 
 
 def test_the_bound_holds_19_times_in_20_while_somebody_hunts():

@@ -8,7 +8,7 @@ pooled, for each is drawn from what the one before it, and the hunt beside it, h
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -105,9 +105,9 @@ class Bound:
     name : str
         The class.
     looked, found : int
-        Draws judged, and those of this class among them.
+        Draws judged, and those among them that were judged to be of this class, blind or in a later correction.
     unclear : int
-        Draws that were put off, unsure or not judged blind: each counts as if it were of the class.
+        Other draws that were put off, unsure or not judged blind: each counts as if it were of the class.
     left : int
         Specimens of the round's population that have no label now.
     most : int or None
@@ -153,19 +153,20 @@ def bound(frozen: Round, history: History, keys: Sequence[str], rare: str) -> Bo
     """
     fair = history.random_labels().get(frozen.number, {}) if frozen.number else {}
     population = set(keys) - frozen.seen
-    now = [label for key, label in history.labels().items() if key in population]
-    known = sum(label.name == rare for label in now)
+    now = {key: label for key, label in history.labels().items() if key in population}
+    known = {key for key, label in now.items() if label.name == rare}
     return _bound(frozen, fair, rare, len(population) - len(now), known)
 
 
-def _bound(frozen: Round, fair: Mapping[str, Label], rare: str, left: int, known: int) -> Bound:
+def _bound(frozen: Round, fair: Mapping[str, Label], rare: str, left: int, known: Set[str]) -> Bound:
     last = max((place for place, key in enumerate(frozen.draws, 1) if key in fair), default=0)
-    drawn = [fair.get(key, Label()) for key in frozen.draws[:last]]
-    found = sum(label.name == rare for label in drawn)
-    unclear = sum(not label.name for label in drawn)
+    drawn = {key: fair.get(key, Label()).name for key in frozen.draws[:last]}
+    # A slip that was corrected to the class is among the known, which are taken off: so the sample has it too.
+    found = sum(name == rare or key in known for key, name in drawn.items())
+    unclear = sum(not name and key not in known for key, name in drawn.items())
     most = None
     if last >= ENOUGH:
-        most = min(left, max(0, most_in(frozen.population, last, found + unclear) - known))
+        most = min(left, max(0, most_in(frozen.population, last, found + unclear) - len(known)))
     return Bound(rare, last - unclear, found, unclear, left, most)
 
 
