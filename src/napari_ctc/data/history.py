@@ -157,17 +157,24 @@ class History:
         dict of round to dict of key to Label
         """
         rounds: dict[int, dict[str, Label]] = {}
-        for step in self.done:
-            if step.renamed:
-                old, new = step.renamed
-                for labels in rounds.values():
-                    labels.update({k: replace(v, name=new) for k, v in labels.items() if v.name == old})
-            elif step.pick.fair:
+        for step in self.steps_as_named_now():
+            if step.pick.fair:
                 rounds.setdefault(step.pick.round, {}).update({one.key: one.now for one in step.changes})
         return {
             number: {key: label for key, label in labels.items() if label.name or label.unsure}
             for number, labels in rounds.items()
         }
+
+    def steps_as_named_now(self) -> list[Step]:
+        """Give the steps of `done` with each class called as it is now, whatever it was called then."""
+        names: dict[str, str] = {}  # from what a class was called when a step was done
+        steps = []
+        for step in reversed(self.done):
+            if step.renamed:
+                old, new = step.renamed
+                names[old] = names.get(new, new)
+            steps.append(_as_named(step, names) if names else step)
+        return steps[::-1]
 
     # ----------------------------------------------------------------------------------- adding to it
 
@@ -268,6 +275,17 @@ class History:
     def _set(self, change: Change) -> None:
         self.base.setdefault(change.key, change.was)
         self.given[change.key] = change.now
+
+
+def _as_named(step: Step, names: Mapping[str, str]) -> Step:
+    if not any(one.was.name in names or one.now.name in names for one in step.changes):
+        return step  # as most are: tens of thousands of new ones a turn would be felt
+    changes = [Change(one.key, _called(one.was, names), _called(one.now, names)) for one in step.changes]
+    return replace(step, changes=changes)
+
+
+def _called(label: Label, names: Mapping[str, str]) -> Label:
+    return replace(label, name=names[label.name]) if label.name in names else label
 
 
 def _text(value: object) -> str:

@@ -238,7 +238,8 @@ def share_sentence(history: History, number: int) -> str:
 
 def hits(history: History, rare: str, last: int = 20) -> str:
     """Say how well the queue finds: "tumour cell hits in the last 20: 7", which is no rate of the class."""
-    queued = [change for step in history.done if step.pick.how != "chosen" for change in step.changes]
+    steps = history.steps_as_named_now()
+    queued = [change for step in steps if step.pick.how != "chosen" for change in step.changes]
     recent = [change for change in queued if _judged(change.now)][-last:]
     found = sum(change.now.name == rare for change in recent)
     return f"{rare} hits in the last {len(recent)}: {found}, {NOT_A_RATE}"

@@ -15,7 +15,8 @@ def hunted_class(history: History, counts: Mapping[str, int]) -> str:
 
     It stays the same from the first specimen that was shown as likely rare, once `SURE_FROM` labels were given:
     the hunt finds so many of a rare class that another one has fewer labels before long. Until then it is the one
-    with the fewest now. The history alone says it, so it is the same tomorrow.
+    with the fewest now. The history alone says it, so it is the same tomorrow, also where a class was
+    renamed or merged.
 
     Parameters
     ----------
@@ -24,10 +25,11 @@ def hunted_class(history: History, counts: Mapping[str, int]) -> str:
         How many labels each class has now, in the order of their keys.
     """
     then = dict(counts)
-    for step in reversed(history.done):
+    steps = history.steps_as_named_now()
+    for step in reversed(steps):
         for change in step.changes:
             _move(then, change.now.name, change.was.name)
-    for step in history.done:
+    for step in steps:
         if step.pick.how == "rare" and sum(then.values()) >= SURE_FROM:
             return fewest(then)
         for change in step.changes:
