@@ -363,7 +363,7 @@ def test_a_hidden_prediction_is_in_no_column_that_views_see(viewer, session):
     show(viewer, manifest_of(3))
     session.name_classes(("debris", "tumour cell"), {})
     session.hear(heard(session, [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]))
-    session.conceal(session.rows.ids[1])
+    session.conceal([session.rows.ids[1]])
     assert list(session.shown.predicted) == [0, -1, 1]
     assert list(np.isnan(session.shown.probability)) == [False, True, False]
     assert np.isnan(session.shown.probabilities[1]).all()

@@ -155,6 +155,45 @@ def test_what_is_drawn_at_random_is_judged_blind(viewer, own_folder, truth, smal
     assert picks(own_folder)[-1][1] == "hidden"
 
 
+def test_a_draw_that_was_left_or_put_off_stays_hidden_until_it_is_judged(
+    viewer, own_folder, truth, small_classifier, qtbot
+):
+    labels, classes = truth
+    dock = open_dock(viewer, qtbot, own_folder)
+    session = dock.session
+    name_classes(qtbot, dock, classes)
+    session.use(load_classifier(small_classifier), small_classifier)
+    qtbot.waitUntil(lambda: (session.status == 2).all(), timeout=TIME)
+    measured(qtbot, dock, len(labels))
+    press(qtbot, dock.table, "N")
+    settled(qtbot, dock)
+    label_by_queue(qtbot, dock, labels, classes, 4)
+    drawn = session.current
+    session.go_to(drawn - 1 if drawn else 1)  # as a click does
+    assert dock.model.text(session.current, PREDICTED)
+    assert not dock.model.text(drawn, PREDICTED)
+    session.go_to(drawn)
+    qtbot.waitUntil(lambda: "prediction hidden" in dock._canvas_text._overlay().text)
+    press(qtbot, dock.table, "N")
+    settled(qtbot, dock)
+    assert session.current == drawn
+    press(qtbot, dock.table, ["Space"])
+    settled(qtbot, dock)
+    other = session.current
+    assert other != drawn  # the draw after it
+    assert not dock.model.text(other, PREDICTED) and not dock.model.text(drawn, PREDICTED)
+
+    session.go_to(drawn)
+    press(qtbot, dock.table, "1")  # now it is judged
+    settled(qtbot, dock)
+    assert dock.model.text(drawn, PREDICTED)
+    assert not dock.model.text(other, PREDICTED)
+    assert picks(own_folder)[-1][1] == "hidden"
+    press(qtbot, dock.table, "Z", Qt.KeyboardModifier.ControlModifier)
+    settled(qtbot, dock)
+    assert not dock.model.text(drawn, PREDICTED)
+
+
 def test_a_round_goes_on_tomorrow_where_it_was_left(viewer, tmp_path, qtbot):
     folder = tmp_path / "many"
     run(write_drawn(folder, 320, seed=4, size=16, shares=(0.6, 0.3, 0.1)))

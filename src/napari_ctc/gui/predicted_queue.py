@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 from qtpy.QtCore import Qt, Signal
 from qtpy.QtWidgets import QCheckBox, QComboBox, QHBoxLayout, QLabel, QPushButton, QSizePolicy, QWidget
 
@@ -19,7 +20,6 @@ from napari_ctc.review.loop import Turn, take_turn
 from napari_ctc.review.queue import ORDERS
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
     from napari_ctc.gui.giving_way import Hands
@@ -60,6 +60,7 @@ class QueueRow(QWidget):
         self.measuring = Measuring(session, self, hands)
         self._skipped: set[int] = set()  # ids of specimens that were put off
         self._shown_id = NOT_KNOWN  # the specimen that the queue brought
+        self._drawn: set[int] = set()  # ids of specimens that it brought to be judged blind
         self.instant = Instant(session, self.measuring, self)
         self._labels = 0  # that the last turn went by
         self._said = ""
@@ -69,6 +70,7 @@ class QueueRow(QWidget):
         labelling.pick_of = self.pick_of
         session.specimens_changed.connect(self._forget)
         session.current_changed.connect(self._follow_current)
+        session.labels_changed.connect(self._conceal)
 
     def _build(self) -> None:
         self.button = QPushButton(f"Show next ({KEY})", self)
@@ -199,8 +201,9 @@ class QueueRow(QWidget):
             self._tell_nothing()
         else:
             self._shown_id = identity
-            # Before it is on the canvas, so that no prediction flashes up.
-            self._session.conceal(identity if turn.next.pick.how == "random" else NOT_KNOWN)
+            if turn.next.pick.how == "random":
+                self._drawn.add(identity)
+            self._conceal()  # before it is on the canvas, so that no prediction flashes up
             self._session.go_to(index)
         self.refresh()
         self.came.emit()
@@ -213,7 +216,15 @@ class QueueRow(QWidget):
     def _follow_current(self, _index: int) -> None:
         if not self.at_work:
             self._shown_id = NOT_KNOWN
-            self._session.conceal(NOT_KNOWN)
+            self._conceal()
+
+    def _conceal(self, _indices: object = None) -> None:
+        """Hide what was drawn until it is judged, also where a person walks away from it or puts it off."""
+        rows = self._session.rows
+        here, _ = self._session.places_of(np.array(list(self._drawn), np.int64))
+        # What was judged a moment ago stays hidden until the next one comes: painting it twice would hold that up.
+        blind = (rows.label[here] == NOT_KNOWN) & ~rows.unsure[here] | (rows.ids[here] == self._shown_id)
+        self._session.conceal(rows.ids[here[blind]].tolist())
 
     def _forget(self) -> None:
         self._shown_id, self._turn, self._said = NOT_KNOWN, None, ""
@@ -226,5 +237,6 @@ class QueueRow(QWidget):
         self.measuring.leave()
         self._session.specimens_changed.disconnect(self._forget, missing_ok=True)
         self._session.current_changed.disconnect(self._follow_current, missing_ok=True)
-        self._session.conceal(NOT_KNOWN)
+        self._session.labels_changed.disconnect(self._conceal, missing_ok=True)
+        self._session.conceal(())
         self._session.conceal_all(False)

@@ -8,7 +8,7 @@ nothing: classifying in the background is the business of `background`, the inst
 from __future__ import annotations
 
 import weakref
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -67,7 +67,8 @@ class Session(LabelledSpecimens):
         self._shown: Words | None = None
         self.classifier_path: Path | None = None
         self._asked = 0
-        self._concealed, self._all_concealed = NOT_KNOWN, False
+        self._concealed: set[int] = set()
+        self._all_concealed = False
         super().__init__(viewer)
 
     def _first_classes(self) -> tuple[str, ...]:
@@ -246,10 +247,10 @@ class Session(LabelledSpecimens):
             if self.current in here[news & (now == "")]:  # the canvas has shown nothing until now
                 self.show_anew(self.current)
 
-    def conceal(self, identity: int) -> None:
-        """Show no prediction of one specimen, by its place in `rows.ids`; of none, with -1."""
-        if identity != self._concealed:
-            self._concealed, self._shown = identity, None
+    def conceal(self, ids: Collection[int]) -> None:
+        """Show no prediction of these specimens, as `rows.ids` calls them, and show those of all others."""
+        if set(ids) != self._concealed:
+            self._concealed, self._shown = set(ids), None
             self.concealed_changed.emit()
 
     def conceal_all(self, on: bool) -> None:
@@ -268,7 +269,7 @@ class Session(LabelledSpecimens):
         """Of which specimens no prediction is shown now, so that a person judges them blind."""
         if self._all_concealed:
             return np.ones(len(self), bool)
-        return self.rows.ids == self._concealed
+        return np.isin(self.rows.ids, list(self._concealed))
 
     def each_once(self, indices: NDArray[np.integer]) -> NDArray[np.integer]:
         """Keep one specimen of each file, in order: a current one where there is one, then a labelled one."""
