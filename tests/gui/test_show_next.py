@@ -95,6 +95,27 @@ def test_space_puts_a_specimen_off(viewer, own_folder, truth, qtbot):
     assert len(picks(own_folder)) == 5
 
 
+@pytest.mark.parametrize("what", ["undone", "renamed"])
+def test_figures_of_labels_that_changed_are_not_told_any_more(viewer, own_folder, truth, qtbot, what):
+    labels, classes = truth
+    dock = open_dock(viewer, qtbot, own_folder)
+    name_classes(qtbot, dock, classes)
+    measured(qtbot, dock, len(labels))
+    press(qtbot, dock.table, "N")
+    settled(qtbot, dock)
+    label_by_queue(qtbot, dock, labels, classes, 3)
+    assert "hits in the last 3: " in dock.queue.text.text()
+    if what == "undone":
+        press(qtbot, dock.table, "Z", Qt.KeyboardModifier.ControlModifier)
+    else:
+        dock.labelling.rename(classes[-1], "CTC")
+    settled(qtbot, dock)
+    assert not dock.queue.text.text()
+    press(qtbot, dock.table, "N")
+    settled(qtbot, dock)
+    assert f"hits in the last {2 if what == 'undone' else 3}: " in dock.queue.text.text()
+
+
 def test_when_one_folder_is_done_the_queue_goes_on_with_the_next(viewer, tmp_path, qtbot):
     labels = {}
     for seed, name in enumerate(("first", "second")):
@@ -113,6 +134,13 @@ def test_when_one_folder_is_done_the_queue_goes_on_with_the_next(viewer, tmp_pat
     press(qtbot, dock.table, "N")
     settled(qtbot, dock)
     late = session.current
+    assert "fewest labels: " in dock.queue.rare.itemText(0)
+    session.go_to(20)  # of the second folder, of which the turn says nothing
+    assert dock.queue.rare.itemText(0) == "fewest labels"
+    session.go_to(0)
+    press(qtbot, dock.table, "N")
+    settled(qtbot, dock)
+    assert session.current == late
     press(qtbot, dock.table, ["Space"])  # put off until the others have been seen, of both folders
     settled(qtbot, dock)
     seen = []

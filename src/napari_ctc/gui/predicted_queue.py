@@ -22,9 +22,12 @@ from napari_ctc.review.queue import ORDERS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from napari_ctc.gui.book import Book
     from napari_ctc.gui.giving_way import Hands
     from napari_ctc.gui.labelling import Labelling
     from napari_ctc.gui.session import Session
+
+    _Found = tuple[Turn, int, NDArray[np.int64], Book]
 
 KEY = "N"
 _FEWEST = "fewest labels"
@@ -65,12 +68,13 @@ class QueueRow(QWidget):
         self._labels = 0  # that the last turn went by
         self._said = ""
         self._turn: Turn | None = None
+        self._told_of: Book | None = None  # whose labels the last turn's figures are of; None once they changed
         self._build()
         self.measuring.progressed.connect(self.refresh)
         labelling.pick_of = self.pick_of
         session.specimens_changed.connect(self._forget)
         session.current_changed.connect(self._follow_current)
-        session.labels_changed.connect(self._conceal)
+        session.labels_changed.connect(self._labels_changed)
 
     def _build(self) -> None:
         self.button = QPushButton(f"Show next ({KEY})", self)
@@ -125,12 +129,13 @@ class QueueRow(QWidget):
             for name in names:
                 self.rare.addItem(name, name)
             self.rare.setCurrentIndex(max(self.rare.findData(chosen), 0))
-        hunted = self._turn.rare if self._turn is not None else ""
+        turn = self._turn if self._told_of is not None else None
+        hunted = turn.rare if turn is not None else ""
         self.rare.setItemText(0, f"{_FEWEST}: {hunted}" if hunted and not self.rare.currentData() else _FEWEST)
         text = " · ".join(part for part in (self._said, *self._progress()) if part)
         self.text.setText(text)
-        learnt = f"The queue goes by {self._labels:,} labels." if self._turn is not None and self._labels else ""
-        shares = self._turn.shares if self._turn is not None else ""
+        learnt = f"The queue goes by {self._labels:,} labels." if turn is not None and self._labels else ""
+        shares = turn.shares if turn is not None else ""
         self.text.setToolTip("\n".join(part for part in (text, learnt, shares) if part))
 
     def _progress(self) -> list[str]:
@@ -138,7 +143,7 @@ class QueueRow(QWidget):
         if total > MOST:
             return [f"the queue works for up to {MOST:,} open specimens"]
         parts = [f"{done:,} of {total:,} measured"] if self.measuring.running and done < total else []
-        if self._turn is not None:
+        if self._turn is not None and self._told_of is not None:
             parts = [self._turn.bound, self._turn.hits, *parts]
         return parts
 
@@ -175,7 +180,7 @@ class QueueRow(QWidget):
         asked = {"rare": self.rare.currentData() or "", "order": self.order.currentData()}
         skipped = set(self._skipped)
 
-        def work() -> tuple[Turn, int, NDArray[np.int64]] | None:
+        def work() -> _Found | None:
             lesson, found = self.instant.newest(), []
             if lesson is None:
                 return None
@@ -183,17 +188,17 @@ class QueueRow(QWidget):
                 keys, ids = book.files
                 learnt, late = lesson.of(ids), {book.specimen(one)[0] for one in skipped if one in book}
                 turn = take_turn(book.journal.history, keys, learnt, lesson.classes, skipped=late, **asked)
-                found.append((turn, learnt.labels, ids))
+                found.append((turn, learnt.labels, ids, book))
                 if turn.next is not None and keys[turn.next.row] not in late:
                     return found[-1]
             return next((one for one in found if one[0].next is not None), found[0])
 
         self._labelling.ask(work, self._show)
 
-    def _show(self, found: tuple[Turn, int, NDArray[np.int64]] | None) -> None:
+    def _show(self, found: _Found | None) -> None:
         if found is None:
             return
-        (turn, self._labels, ids), self._said = found, ""
+        (turn, self._labels, ids, book), self._said = found, ""
         self._turn = turn
         identity = int(ids[turn.next.row]) if turn.next is not None else NOT_KNOWN
         index = self._session.index_of(identity)
@@ -205,6 +210,7 @@ class QueueRow(QWidget):
                 self._drawn.add(identity)
             self._conceal()  # before it is on the canvas, so that no prediction flashes up
             self._session.go_to(index)
+        self._told_of = book
         self.refresh()
         self.came.emit()
 
@@ -217,8 +223,20 @@ class QueueRow(QWidget):
         if not self.at_work:
             self._shown_id = NOT_KNOWN
             self._conceal()
+        if self._told_of not in (None, self._labelling.book):
+            self._tell_no_more()
 
-    def _conceal(self, _indices: object = None) -> None:
+    def _labels_changed(self, indices: NDArray[np.intp]) -> None:
+        self._conceal()
+        if not (self.at_work and indices.tolist() == [self._session.current]):  # else the next turn comes at once
+            self._tell_no_more()
+
+    def _tell_no_more(self) -> None:
+        """Take back the figures of the last turn, which are of other labels than those that stand here now."""
+        self._told_of = None
+        self.refresh()
+
+    def _conceal(self) -> None:
         """Hide what was drawn until it is judged, also where a person walks away from it or puts it off."""
         rows = self._session.rows
         here, _ = self._session.places_of(np.array(list(self._drawn), np.int64))
@@ -227,7 +245,7 @@ class QueueRow(QWidget):
         self._session.conceal(rows.ids[here[blind]].tolist())
 
     def _forget(self) -> None:
-        self._shown_id, self._turn, self._said = NOT_KNOWN, None, ""
+        self._shown_id, self._turn, self._told_of, self._said = NOT_KNOWN, None, None, ""
         self._skipped.clear()
         self.refresh()
 
@@ -237,6 +255,6 @@ class QueueRow(QWidget):
         self.measuring.leave()
         self._session.specimens_changed.disconnect(self._forget, missing_ok=True)
         self._session.current_changed.disconnect(self._follow_current, missing_ok=True)
-        self._session.labels_changed.disconnect(self._conceal, missing_ok=True)
+        self._session.labels_changed.disconnect(self._labels_changed, missing_ok=True)
         self._session.conceal(())
         self._session.conceal_all(False)
