@@ -239,6 +239,23 @@ def test_a_new_classifier_makes_predictions_stale_until_it_has_spoken(
     assert predictions_of(dock.session).table["classifier"].unique().tolist() == [other.digest]
 
 
+def test_a_classifier_that_comes_back_at_once_gives_each_class_its_probability_again(
+    viewer, dock, drawn_folder, tiny_classifier, qtbot
+):
+    from dataclasses import replace
+
+    open_folder(viewer, drawn_folder)
+    dock.session.classifier = tiny_classifier
+    predicted(qtbot, dock)
+    dock.session.classifier = replace(tiny_classifier, digest="b" * 64)
+    dock.session.classifier = tiny_classifier
+    assert all("it will be classified again" in text for text in cells(dock, STATUS))
+    qtbot.waitUntil(lambda: set(cells(dock, STATUS)) == {"current"}, timeout=TIME)
+    table = predictions_of(dock.session).table
+    assert table[[f"p_{name}" for name in tiny_classifier.classes]].notna().all(axis=None)
+    assert dock.details._bars.classes
+
+
 def test_an_old_prediction_does_not_pass_for_one_of_a_classifier_that_does_not_fit(
     viewer, dock, drawn_folder, tiny_classifier, qtbot
 ):

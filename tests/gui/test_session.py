@@ -225,6 +225,39 @@ def test_a_prediction_is_current_until_the_classifier_changes_and_never_after(vi
     assert Status.CURRENT not in session.status
 
 
+def test_a_classifier_that_comes_back_is_asked_again_for_the_probabilities_that_were_dropped(viewer, session):
+    manifest = manifest_of(3)
+    show(viewer, manifest)
+    session.classifier = first = Said()
+    said = words(manifest, first, ["debris", "tumour cell", "debris"])
+    session.accept(session.rows.ids, said)
+    failed = said.iloc[2:].assign(predicted="", probability=np.nan, p_debris=np.nan, error="It is empty.")
+    failed["p_tumour cell"] = np.nan
+    session.accept(session.rows.ids[2:], failed)
+    session.classifier = Said(digest="b" * 16)
+    session.classifier = first
+    assert list(session.status) == [Status.STALE, Status.STALE, Status.FAILED]
+    assert session.reason(0) == (
+        "Its class probabilities went when another classifier came; it will be classified again."
+    )
+    assert session.reason(2) == "It is empty."
+    assert list(predictions_of(session).table["predicted"]) == [""] * 3
+    session.hear(heard(session, [[0.9, 0.1], [0.2, 0.8], [0.4, 0.6]]))
+    session.show_speaker(HEAD)
+    assert set(session.status) == {Status.CURRENT}
+    session.accept(session.rows.ids, said)
+    assert set(session.classified) == {Status.CURRENT}
+
+
+def test_a_network_whose_probabilities_are_no_numbers_is_not_asked_for_ever(viewer, session):
+    manifest = manifest_of(1)
+    show(viewer, manifest)
+    session.classifier = Said()
+    broken = words(manifest, Said(), ["debris"]).assign(probability=np.nan, p_debris=np.nan)
+    session.accept(session.rows.ids, broken)
+    assert list(session.status) == [Status.CURRENT]
+
+
 def test_words_of_an_earlier_classifier_that_come_late_are_dropped(viewer, session):
     manifest = manifest_of(2)
     show(viewer, manifest)

@@ -30,7 +30,7 @@ class Status(IntEnum):
     NONE = 0  # there is no classifier
     PENDING = 1  # waits to be classified
     CURRENT = 2  # by the classifier in use, of the file as it is
-    STALE = 3  # by another classifier, or the file changed since
+    STALE = 3  # by another classifier, or the file changed since, or only the class is left of what was said
     FAILED = 4  # the file could not be read, or does not fit the classifier
 
     @property
@@ -155,7 +155,9 @@ class Rows:
         if channels is None:
             status[(status == Status.NONE) & (self.unreadable != "")] = Status.FAILED
         else:
-            own = (self.by == by) & ~self.changed
+            # While another classifier was in use, there was no place for the probabilities of this one's classes.
+            dropped = np.isnan(self.probabilities).any(axis=1) & ~np.isnan(self.probability)
+            own = (self.by == by) & ~self.changed & ~dropped
             status[own & (self.predicted != NOT_KNOWN)] = Status.CURRENT
             status[own & (self.error != "")] = Status.FAILED
             status[self.channels != channels] = Status.FAILED

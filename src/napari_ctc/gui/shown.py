@@ -108,6 +108,8 @@ def reason_of(rows: Rows, index: int, status: Status, speaker: Speaker | None, d
         return "The file changed after it was classified; it will be classified again."
     if status is Status.STALE:
         by = digests[rows.by[index]][:8]
+        if speaker is not None and digests[rows.by[index]] == speaker.digest:
+            return "Its class probabilities went when another classifier came; it will be classified again."
         now = f"now {speaker.digest[:8]} is" if speaker else "now none is"
         return f"An earlier classifier ({by}) said this; {now} in use."
     return {
