@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("napari")
-from labelling_steps import CTRL, TIME, name_classes, open_dock, press, settled
+from labelling_steps import CTRL, SHIFT, TIME, name_classes, open_dock, press, settled
 from qtpy.QtCore import Qt
 from qtpy.QtWidgets import QLabel
 
@@ -12,6 +12,8 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.gui.exported import predictions_of
 from napari_ctc.gui.predicted_model import HEADERS, PREDICTED, PROBABILITY, STATUS
 from napari_ctc.gui.rows import Status
+
+SOME = ("leukocyte", "debris")  # classes to begin with; the third has no label yet
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ def header(dock, column, role=Qt.ItemDataRole.DisplayRole):
 def test_predictions_follow_each_label_and_say_whose_they_are(dock, truth, qtbot):
     labels, _ = truth
     names = [str(name) for name in dock.session.rows.name]
-    firsts = [next(i for i, name in enumerate(names) if labels[name] == one) for one in ("leukocyte", "debris")]
+    firsts = [next(i for i, name in enumerate(names) if labels[name] == one) for one in SOME]
     label(qtbot, dock, truth, firsts[:1])
     assert not any(cells(dock, PREDICTED))  # one class teaches nothing
     label(qtbot, dock, truth, firsts[1:])
@@ -100,6 +102,32 @@ def test_predictions_follow_each_label_and_say_whose_they_are(dock, truth, qtbot
     settled(qtbot, dock)
     qtbot.waitUntil(lambda: not any(cells(dock, PREDICTED)), timeout=TIME)  # one class is left
     assert dock.strip.origin.text() == "No classifier yet: train or load one."
+
+
+def test_the_head_speaks_again_when_a_label_that_was_taken_back_comes_back(dock, truth, qtbot):
+    labels, _ = truth
+    names = [str(name) for name in dock.session.rows.name]
+    label(qtbot, dock, truth, [next(i for i, n in enumerate(names) if labels[n] == one) for one in SOME])
+    learnt(qtbot, dock, 2)
+    said = cells(dock, PROBABILITY)
+    press(qtbot, dock.table, "Z", CTRL)
+    settled(qtbot, dock)
+    qtbot.waitUntil(lambda: not any(cells(dock, PREDICTED)), timeout=TIME)
+    press(qtbot, dock.table, "Z", CTRL | SHIFT)
+    settled(qtbot, dock)
+    learnt(qtbot, dock, 2)
+    assert cells(dock, PROBABILITY) == said
+
+
+def test_an_export_says_that_a_class_without_labels_has_no_share(dock, truth, qtbot):
+    labels, classes = truth
+    names = [str(name) for name in dock.session.rows.name]
+    label(qtbot, dock, truth, [next(i for i, n in enumerate(names) if labels[n] == one) for one in SOME])
+    learnt(qtbot, dock, 2)
+    table = predictions_of(dock.session).table
+    assert not table["p_tumour cell"].any()
+    shares = ", ".join(f"{name}={0.5 if name in SOME else 0:.3g}" for name in classes)
+    assert set(table["proportions"]) == {shares}
 
 
 def test_what_is_hidden_is_hidden_where_the_table_is_sorted_by_it(dock, truth, qtbot):

@@ -362,7 +362,7 @@ def test_an_error_of_an_earlier_classifier_is_no_reason_for_one_that_does_not_fi
 
 
 def heard(session, probabilities, labels=3):
-    head = InstantHead("h" * 16, ("debris", "tumour cell"), 4, labels, 254)
+    head = InstantHead("h" * 16, ("debris", "tumour cell"), 4, labels, 254, "", (0, 1))
     return HeadWords(head, np.sort(session.rows.ids), np.array(probabilities, np.float32))
 
 

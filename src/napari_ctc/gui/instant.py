@@ -115,6 +115,7 @@ class Instant(QWidget):
             self._warm = True
             self._pool.submit(import_quietly, "sklearn.linear_model")  # which takes a second the first time
         self._first_wanted = self._number + 1
+        self._asked = ()  # its answer is gone: the same labels may come back
         self._session.hear(None)
 
     def _follow_measuring(self) -> None:
@@ -186,7 +187,13 @@ class Instant(QWidget):
             if learnt.head is not None:
                 digest = blake2b(learnt.head.weights.tobytes() + learnt.head.offsets.tobytes(), digest_size=8)
                 head = InstantHead(
-                    digest.hexdigest(), classes, channels, learnt.labels, values.shape[1], mark[0].network
+                    digest.hexdigest(),
+                    classes,
+                    channels,
+                    learnt.labels,
+                    values.shape[1],
+                    mark[0].network,
+                    tuple(learnt.head.places.tolist()),
                 )
                 words = HeadWords(head, ids, learnt.probabilities)
             lesson = Lesson(classes, ids, learnt, words)

@@ -54,6 +54,8 @@ class InstantHead:
         How many numbers of each specimen it goes by.
     network : str
         The digest of the network whose features they are; empty for fixed measurements.
+    places : tuple of int
+        Those of `classes` that had labels: of the others it never speaks.
     """
 
     digest: str
@@ -61,7 +63,8 @@ class InstantHead:
     channel_count: int
     labels: int
     features: int
-    network: str = ""
+    network: str
+    places: tuple[int, ...]
 
     calibrated: tuple[str, ...] = field(default=(), init=False)
 
@@ -73,9 +76,11 @@ class InstantHead:
         return f"instant head ({self.labels:,} {labels}, {self.features:,} {of})"
 
     def described(self) -> dict[str, str]:
-        """How its scores were read: each class as if it were as frequent as the others."""
-        share = 1 / len(self.classes)
-        proportions = ", ".join(f"{name}={share:.3g}" for name in self.classes)
+        """How its scores were read: each class that it knows as if it were as frequent as the others."""
+        share = 1 / len(self.places)
+        proportions = ", ".join(
+            f"{name}={share if place in self.places else 0:.3g}" for place, name in enumerate(self.classes)
+        )
         return {"decision": "most-probable", "proportions": proportions, "calibrated": ""}
 
 
