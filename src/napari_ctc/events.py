@@ -215,11 +215,14 @@ class Measured(Event):
         Rows of NaN for those that could not be read.
     reasons : tuple of str
         Why each could not be read; empty where it was.
+    files : tuple of (int, str)
+        Size and time of modification of each one's file, from before it was read, as `facts_if_there` tells them.
     """
 
     rows: tuple[int, ...]
     values: NDArray[np.float32] = field(repr=False)
     reasons: tuple[str, ...] = field(repr=False)
+    files: tuple[tuple[int, str], ...] = field(repr=False)
 
 
 def run(job: Job[R], show: Callable[[Event], object] | None = None) -> R:

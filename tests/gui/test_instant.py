@@ -1,5 +1,8 @@
 """The instant head in a real window: its predictions follow each label, and say whose they are."""
 
+import os
+import time
+
 import numpy as np
 import pytest
 
@@ -12,6 +15,7 @@ from napari_ctc.data.manifest import Manifest
 from napari_ctc.gui.exported import predictions_of
 from napari_ctc.gui.predicted_model import HEADERS, PREDICTED, PROBABILITY, STATUS
 from napari_ctc.gui.rows import Status
+from napari_ctc.gui.speakers import HEAD
 
 SOME = ("leukocyte", "debris")  # classes to begin with; the third has no label yet
 
@@ -128,6 +132,52 @@ def test_an_export_says_that_a_class_without_labels_has_no_share(dock, truth, qt
     assert not table["p_tumour cell"].any()
     shares = ", ".join(f"{name}={0.5 if name in SOME else 0:.3g}" for name in classes)
     assert set(table["proportions"]) == {shares}
+
+
+def exchange(folder, dock, first, second):
+    """Exchange the files of two specimens, as an export made anew may."""
+    one, two = (folder / dock.session.rows.name[index] for index in (first, second))
+    pixels = np.load(one), np.load(two)
+    for path, specimen in zip((one, two), reversed(pixels), strict=True):
+        np.save(path, specimen)
+        os.utime(path, (time.time() + 5, time.time() + 5))
+
+
+@pytest.mark.parametrize("with_network", [False, True], ids=["measurements", "features"])
+def test_a_rewritten_file_is_measured_again_before_the_head_speaks_of_it(
+    dock, truth, own_folder, tiny_classifier, qtbot, with_network
+):
+    measuring, session = dock.queue.measuring, dock.session
+    label(qtbot, dock, truth, range(12))
+    learnt(qtbot, dock, 12)
+    if with_network:
+        session.use(tiny_classifier, "tiny.safetensors")
+        qtbot.waitUntil(lambda: measuring.table.network == tiny_classifier.digest, timeout=TIME)
+        qtbot.waitUntil(lambda: set(session.classified) == {Status.CURRENT}, timeout=TIME)
+        session.show_speaker(HEAD)
+    qtbot.waitUntil(lambda: not measuring.running and not dock.background.busy, timeout=TIME)
+    ids, table = session.rows.ids, measuring.table
+    before, statuses, told = table.of(ids), [], []
+
+    def note(_changed):
+        statuses.append(session.shown.status[[3, 30]].tolist())
+
+    session.predictions_changed.connect(note)
+    dock.background.files_changed.connect(lambda ids, *_: told.extend(ids))
+    exchange(own_folder, dock, 3, 30)
+    dock.background.look()
+    qtbot.waitUntil(lambda: len(told) == 2 and not measuring.running, timeout=TIME)
+    now = table.of(ids)
+    assert table is measuring.table
+    np.testing.assert_allclose(now[[3, 30]], before[[30, 3]], rtol=1e-4, atol=1e-4)
+    assert np.array_equal(np.delete(now, [3, 30], 0), np.delete(before, [3, 30], 0))
+    qtbot.waitUntil(lambda: statuses[-1] == [Status.CURRENT] * 2, timeout=TIME)
+    assert [Status.PENDING] * 2 in statuses
+    learnt(qtbot, dock, 12)
+    dock.background.look()  # nothing is different any more
+    qtbot.waitUntil(lambda: dock.background._look_again.remainingTime() > 1000, timeout=TIME)
+    assert len(told) == 2 and not measuring.running
+    session.predictions_changed.disconnect(note)
 
 
 def test_what_is_hidden_is_hidden_where_the_table_is_sorted_by_it(dock, truth, qtbot):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -312,6 +312,14 @@ def test_the_manifest_of_sets_in_different_folders_has_whole_paths(viewer, sessi
     assert [Path(key).is_absolute() for key in session.manifest().keys] == [True] * 3
     assert session.manifest(np.array([2, 0])).keys[1].endswith("data/cell_0.npy")
     assert list(session.labelled_later()().table["label"]) == ["debris", "tumour cell"]
+
+
+def test_the_files_of_all_sets_are_looked_at_however_many_channels_they_have(viewer, session):
+    show(viewer, manifest_of(1, "/data"))
+    manifest = manifest_of(2, "/other", channels=3)
+    show(viewer, replace(manifest, table=manifest.table.assign(path=["a.npy#0", "a.npy#1"])))
+    found = session.paths_later(np.array([2, 0, 1]))()
+    assert [Path(one) for one in found] == [Path("/other/a.npy"), Path("/data/cell_0.npy"), Path("/other/a.npy")]
 
 
 def test_a_labelled_specimen_opened_twice_counts_once(viewer, session):

@@ -144,6 +144,14 @@ def size_and_time(path: Path) -> tuple[int, str]:
     return facts_of(path.stat())
 
 
+def facts_if_there(path: Path) -> tuple[int, str]:
+    """Tell size and time of modification, as `size_and_time` does; -1 and an empty text if the file is gone."""
+    try:
+        return size_and_time(path)
+    except OSError:
+        return -1, ""
+
+
 def facts_of(status: os.stat_result) -> tuple[int, str]:
     """Tell size and time of modification, as `size_and_time` does, of a file that was asked already."""
     moment = datetime.fromtimestamp(status.st_mtime_ns / 1e9, UTC)

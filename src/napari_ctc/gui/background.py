@@ -6,28 +6,26 @@ Works for one dock and ends with it. What is known of each specimen is kept by t
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 from qtpy.QtCore import QTimer, Signal
 from qtpy.QtWidgets import QWidget
 
-from napari_ctc.data.files import size_and_time
-from napari_ctc.data.specimens import split_key
 from napari_ctc.events import Classified, Event, Said
+from napari_ctc.gui.file_changes import FilesChanged, look_for_changes
 from napari_ctc.gui.jobs import start
 from napari_ctc.gui.rows import NOT_KNOWN, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from pathlib import Path
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from napari_ctc.data.manifest import Manifest
     from napari_ctc.data.predictions import Predictions
     from napari_ctc.events import Job
+    from napari_ctc.gui.file_changes import Facts
     from napari_ctc.gui.session import Session
     from napari_ctc.learn.classifier import Classifier
 
@@ -35,13 +33,6 @@ _GATHER_MS = 60  # layers come and go one by one; wait until they have
 _LOOK_MS = 10_000  # between two looks at the files
 _PATIENCE = 20  # times as long as the last look took: a slow drive is not kept busy with looking
 _SOON_MS = 250  # after the slider came to rest
-
-
-@dataclass(frozen=True, kw_only=True)
-class FilesChanged(Event):
-    """Specimens whose files are no longer those that were classified: their places in the manifest."""
-
-    rows: tuple[int, ...]
 
 
 class Background(QWidget):
@@ -52,10 +43,17 @@ class Background(QWidget):
     session : Session
     parent : QWidget
         When it goes, so does the work.
+
+    Attributes
+    ----------
+    measured : callable
+        Gives, of specimens by their ids, what is known of the files that others than a classifier read.
     """
 
+    measured: Callable[[NDArray[np.int64]], Sequence[Facts]] = staticmethod(lambda _ids: ())
     progressed = Signal(int, int)  # specimens done and to do; 0, 0 when there is nothing to do
     said = Signal(str)  # why nothing is classified until something changes, or what to know of what was
+    files_changed = Signal(object, object, object)  # ids of specimens, and size and time of their files now
 
     def __init__(self, session: Session, parent: QWidget) -> None:
         super().__init__(parent)
@@ -191,18 +189,24 @@ class Background(QWidget):
             self._look_again.start(_LOOK_MS)
 
     def _look_at(self, indices: NDArray[np.intp]) -> bool:
-        """Begin to look at the files of specimens that were classified; tells whether it did."""
-        rows = self._session.rows
-        known = (rows.by[indices] != NOT_KNOWN) & ~rows.changed[indices] & (rows.modified[indices] != "")
-        indices = indices[known]
-        if self._looking is not None or not len(indices):
+        """Begin to look at the files of specimens that were classified or measured; tells whether it did."""
+        if self._looking is not None:
             return False
-        manifest = self._session.manifest_later(indices)
+        rows = self._session.rows
+        classified = (rows.by[indices] != NOT_KNOWN) & ~rows.changed[indices]
+        facts = [(rows.bytes[indices], np.where(classified, rows.modified[indices], ""))]
+        facts += self.measured(rows.ids[indices])
+        known = np.any([modified != "" for _, modified in facts], axis=0)
+        indices = indices[known]
+        if not len(indices):
+            return False
         self._looked_at = rows.ids[indices]
         self._look_again.stop()
         self._began = time.monotonic()
         self._looking = start(
-            _look_for_changes(manifest, rows.bytes[indices], rows.modified[indices]),
+            look_for_changes(
+                self._session.paths_later(indices), [(sizes[known], modified[known]) for sizes, modified in facts]
+            ),
             parent=self,
             name="Looking for changed files",
             on_event=self._hear_changes,
@@ -214,11 +218,18 @@ class Background(QWidget):
     def _hear_changes(self, event: Event) -> None:
         if isinstance(event, FilesChanged) and not self._left:
             ids = self._looked_at[list(event.rows)]
-            self._session.mark_changed(ids)
+            sizes, modified = np.array(event.sizes, np.int64), np.array(event.modified, object)
+            here, kept = self._session.places_of(ids)
+            rows = self._session.rows
+            other = (rows.bytes[here] != sizes[kept]) | (rows.modified[here] != modified[kept])
+            other &= rows.modified[here] != ""
+            self._session.mark_changed(rows.ids[here[other]])
+            self.files_changed.emit(ids, sizes, modified)
             current = self._session.current
             if 0 <= current < len(self._session) and self._session.rows.ids[current] in ids:
                 self._session.show_anew(current)
-            self._ask()
+            if other.any():
+                self._ask()
 
     def _end_look(self) -> None:
         self._looking = None
@@ -237,54 +248,3 @@ def _classify(manifest: Callable[[], Manifest], classifier: Classifier) -> Job[P
 
     yield Event()
     return (yield from classify(manifest(), classifier))
-
-
-def _look_for_changes(
-    manifest: Callable[[], Manifest], sizes: NDArray[np.int64], modified: NDArray[np.object_]
-) -> Job[None]:
-    yield Event()
-    return (yield from look_for_changes(manifest(), sizes, modified))
-
-
-def look_for_changes(manifest: Manifest, sizes: NDArray[np.int64], modified: NDArray[np.object_]) -> Job[None]:
-    """Compare files with what they were when they were classified.
-
-    Parameters
-    ----------
-    manifest : Manifest
-    sizes, modified : (n,) arrays
-        Bytes, and time of modification (UTC, ISO 8601), of each row's file.
-
-    Yields
-    ------
-    FilesChanged
-        At most every 200 ms, and `Event` where nothing changed.
-    """
-    seen: dict[str, tuple[int, str]] = {}
-    changed: list[int] = []
-    last = time.monotonic()
-    yield Event(total=len(manifest))
-    for row, key in enumerate(manifest.keys):
-        name = split_key(key)[0]
-        if name not in seen:
-            seen[name] = _facts(manifest.root / name)
-        if seen[name] != (sizes[row], modified[row]):
-            changed.append(row)
-        if time.monotonic() - last > 0.2:
-            last = time.monotonic()
-            yield (
-                FilesChanged(rows=tuple(changed), done=row, total=len(manifest))
-                if changed
-                else Event(done=row, total=len(manifest))
-            )
-            changed = []
-    if changed:
-        yield FilesChanged(rows=tuple(changed), done=len(manifest), total=len(manifest))
-
-
-def _facts(path: Path) -> tuple[int, str]:
-    """Tell a file's size and time of modification, as the table of predictions has them; nothing if it is gone."""
-    try:
-        return size_and_time(path)
-    except OSError:
-        return NOT_KNOWN, ""

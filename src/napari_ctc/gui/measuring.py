@@ -1,7 +1,8 @@
-"""Measure the open specimens in the background, once each, for the instant head and the queue to go by.
+"""Measure the open specimens in the background, for the instant head and the queue to go by.
 
-With a classifier in use, by its network's own features; else, and until these are there, by fixed measurements.
-What is measured is in `review.features` and `review.embedding`.
+Each is measured once, and again when its file has changed: with a classifier in use, by its network's own
+features; else, and until these are there, by fixed measurements. What is measured is in `review.features` and
+`review.embedding`.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from napari_ctc.review.embedding import embed
 from napari_ctc.review.features import feature_count, measure_each
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
     from napari_ctc.data.manifest import Manifest
     from napari_ctc.events import Job
+    from napari_ctc.gui.file_changes import Facts
     from napari_ctc.gui.session import Session
     from napari_ctc.learn.classifier import Classifier
 
@@ -87,6 +89,18 @@ class Measuring(QWidget):
         """Give the features to go by of specimens, by their ids; rows of NaN where there are none yet."""
         return self.table.of(ids)
 
+    def facts_of(self, ids: NDArray[np.int64]) -> Sequence[Facts]:
+        """Give what is known of the files that specimens were measured from, once for each way of measuring."""
+        return [table.facts_of(ids) for table in (self._fixed, self._network)]
+
+    def forget(self, ids: NDArray[np.int64], sizes: NDArray[np.int64], modified: NDArray[np.object_]) -> None:
+        """Measure again those specimens whose files were others: `sizes` and `modified` are of those there now."""
+        of_fixed = self._fixed.forget(ids, sizes, modified)
+        of_network = self._network.forget(ids, sizes, modified)
+        if of_fixed or of_network:
+            self.progressed.emit()  # until then, nobody goes by them
+            self._follow()
+
     def _follow(self, _changed: object = None) -> None:
         if self._job is not None:
             self._job.stop()
@@ -132,7 +146,7 @@ class Measuring(QWidget):
 
     def _hear(self, event: Event) -> None:
         if isinstance(event, Measured):
-            ids = self._filling.take(event.rows, event.values)
+            ids = self._filling.take(event.rows, event.values, event.files)
             self._session.note_read(ids, event.reasons)
             self.progressed.emit()
 

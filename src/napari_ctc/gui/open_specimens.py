@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from psygnal import Signal
 
 from napari_ctc.gui.rows import NOT_KNOWN, Rows
-from napari_ctc.gui.session_parts import Specimens, file_codes, joined_manifest
+from napari_ctc.gui.session_parts import Specimens, file_codes, joined_manifest, paths_of
 from napari_ctc.gui.stage import Stage, arrivals
 
 if TYPE_CHECKING:
@@ -154,6 +154,12 @@ class OpenSpecimens:
             self.rows.author[wanted],
             (told,) if left_out.any() else (),
         )
+
+    def paths_later(self, indices: NDArray[np.integer]) -> Callable[[], list[str]]:
+        """Note what is needed to name the files of specimens, of whatever layout, in another thread."""
+        owner = np.searchsorted(self._starts, indices, side="right") - 1
+        manifests = [stack.manifest for stack in self._stacks]
+        return partial(paths_of, manifests, owner, indices - self._starts[owner])
 
     def labelled_later(self) -> Callable[[], Manifest]:
         """Note what is needed for the manifest of the specimens that have a label, each file once."""

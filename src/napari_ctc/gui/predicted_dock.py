@@ -58,6 +58,8 @@ class PredictedDock(PredictedParts):
         self.strip.chips.given.connect(self.keys.label)
         self.background = Background(self.session, self)
         self.queue.measuring.held = self._classifying
+        self.background.measured = self.queue.measuring.facts_of
+        self.background.files_changed.connect(self.queue.measuring.forget)
         self.background.progressed.connect(self._show_progress)
         self.background.said.connect(self._say)
         self.session.specimens_changed.connect(self._specimens_changed)

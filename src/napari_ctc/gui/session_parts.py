@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from napari_ctc.data.manifest import COLUMNS, Manifest
-from napari_ctc.data.specimens import Layout
+from napari_ctc.data.specimens import Layout, split_key
 from napari_ctc.gui.rows import NOT_KNOWN
 
 if TYPE_CHECKING:
@@ -25,6 +25,14 @@ def absolute_keys(manifest: Manifest) -> list[str]:
     root = str(manifest.root.absolute())
     join, tidy = os.path.join, os.path.normpath  # a Path for each of 100,000 keys would take a second
     return [tidy(join(root, key)) for key in manifest.keys]
+
+
+def paths_of(manifests: Sequence[Manifest], owner: NDArray[np.integer], places: NDArray[np.integer]) -> list[str]:
+    """Name the file of each row of manifests; `owner` and `places` as of `joined_table`."""
+    keys = {one: manifests[one].keys for one in np.unique(owner).tolist()}
+    roots = [str(manifest.root) for manifest in manifests]
+    wanted = zip(owner.tolist(), places.tolist(), strict=True)
+    return [os.path.join(roots[one], split_key(keys[one][place])[0]) for one, place in wanted]  # noqa: PTH118 - as above
 
 
 def file_codes(manifests: Sequence[Manifest]) -> NDArray[np.int64]:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_ctc.data.files import facts_if_there
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import ClassifierError, SpecimenError, Stopped
 from napari_ctc.events import Job, Measured, Skipped
@@ -69,8 +70,9 @@ def embed(manifest: Manifest, classifier: Classifier, known: Floats | None = Non
     with suppress(Stopped):
         for some in np.array_split(rows, -(-len(rows) // AT_ONCE) or 1):
             every = tuple(some.tolist())
-            specimens, readable, reasons = [], [], {}
+            specimens, readable, reasons, files = [], [], {}, []
             for row in every:
+                files.append(facts_if_there(manifest.locate(row)[0]))
                 try:
                     specimens.append(manifest.specimen(row))
                     readable.append(row)
@@ -84,5 +86,7 @@ def embed(manifest: Manifest, classifier: Classifier, known: Floats | None = Non
                     values[readable] = trunk(classifier.canvas.to_input(pixels, torch.device("cpu"))).numpy()
             done += len(some)
             why = tuple(reasons.get(row, "") for row in every)
-            yield Measured(rows=every, values=values[some], reasons=why, done=done, total=total)
+            yield Measured(
+                rows=every, values=values[some], reasons=why, files=tuple(files), done=done, total=total
+            )
     return values

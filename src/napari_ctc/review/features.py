@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from napari_ctc.data.files import facts_if_there
 from napari_ctc.data.formats import Array
 from napari_ctc.data.manifest import Manifest
 from napari_ctc.errors import SpecimenError, Stopped
@@ -97,7 +98,7 @@ def measure_each(
                 while not wait([waiting[0][1]], timeout=0.2).done:
                     yield Event(done=done, total=total)
                 some, future = waiting.popleft()
-                found, reasons = future.result()
+                found, reasons, files = future.result()
                 waiting.extend((more, pool.submit(_measured, manifest, more)) for more in islice(batches, 1))
                 if into is not None:
                     into[some] = found
@@ -106,15 +107,18 @@ def measure_each(
                 done += len(some)
                 every = tuple(some.tolist())
                 why = tuple(reasons.get(row, "") for row in every)
-                yield Measured(rows=every, values=found, reasons=why, done=done, total=total)
+                yield Measured(rows=every, values=found, reasons=why, files=files, done=done, total=total)
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _measured(manifest: Manifest, rows: NDArray[np.integer]) -> tuple[Floats, dict[int, str]]:
+def _measured(
+    manifest: Manifest, rows: NDArray[np.integer]
+) -> tuple[Floats, dict[int, str], tuple[tuple[int, str], ...]]:
     """Read and measure some specimens; those of equal shape together."""
     values = np.full((len(rows), feature_count(manifest.layout.channels)), np.nan, np.float32)
     reasons: dict[int, str] = {}
+    files: list[tuple[int, str]] = []
     groups: dict[tuple[Any, ...], list[tuple[int, Array]]] = {}
 
     def finish(group: list[tuple[int, Array]]) -> None:
@@ -123,6 +127,7 @@ def _measured(manifest: Manifest, rows: NDArray[np.integer]) -> tuple[Floats, di
             group.clear()
 
     for place, row in enumerate(rows.tolist()):
+        files.append(facts_if_there(manifest.locate(row)[0]))
         try:
             specimen = manifest.specimen(row)
         except (SpecimenError, OSError) as problem:
@@ -134,7 +139,7 @@ def _measured(manifest: Manifest, rows: NDArray[np.integer]) -> tuple[Floats, di
             finish(group)
     for group in groups.values():
         finish(group)
-    return values, reasons
+    return values, reasons, tuple(files)
 
 
 # ------------------------------------------------------------------------------------------- measuring
