@@ -51,6 +51,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "half the rate": {"learning_rate": 0.001},
     "twice the rate": {"learning_rate": 0.004},
     "decay 0.05": {"weight_decay": 0.05},
+    "batches of 32": {"batch_size": 32},
     "norm momentum 0.02": {},
     "half the width": {},
     "twice the width": {},
