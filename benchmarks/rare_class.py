@@ -51,7 +51,7 @@ VARIANTS: dict[str, dict[str, object]] = {
     "half the rate": {"learning_rate": 0.001},
     "twice the rate": {"learning_rate": 0.004},
     "decay 0.05": {"weight_decay": 0.05},
-    "batches of 32": {"batch_size": 32},
+    "batches of 16": {"batch_size": 16},
     "norm momentum 0.02": {},
     "half the width": {},
     "twice the width": {},

@@ -190,13 +190,6 @@ def test_few_specimens_are_shown_more_often():
     assert epochs == [150, 150, 130, 60, 57]
 
 
-def test_few_specimens_are_shown_in_more_steps():
-    batches = [
-        specimens / choose_steps(specimens, 64, TrainSettings())[0] for specimens in (20, 80, 480, 800, 5000)
-    ]
-    assert [round(one) for one in batches] == [4, 10, 16, 25, 32]
-
-
 def test_large_sets_and_sizes_that_cost_more_are_shown_less_often():
     epochs = {size: choose_steps(10_000, size, TrainSettings())[1] for size in (32, 40, 64, 72, 127, 128, 224)}
     assert epochs == {32: 39, 40: 25, 64: 39, 72: 31, 127: 10, 128: 39, 224: 13}

@@ -15,7 +15,6 @@ Rows = NDArray[np.int64]
 LARGEST_CHOSEN = 224  # pixels; larger specimens are brought down to it unless a size is set
 SHOWN = 390_000  # the most, if the epochs are not set, where the first stage sees 32 pixels: a quarter of an hour
 ENOUGH = 130_000  # shown; a set so small that this takes more than the usual epochs learns from these, too
-SMALL_BATCH, LARGE_BATCH = 16, 32  # few specimens are learnt sooner in more steps, many faster in fewer
 FEWEST_EPOCHS, USUAL_EPOCHS, MOST_EPOCHS = 8, 60, 150
 
 
@@ -60,7 +59,7 @@ def choose_steps(specimens: int, size: int, settings: TrainSettings) -> tuple[in
     training is to end within a quarter of an hour on two cores, until the fewest epochs of a very large set take
     longer. The cost follows the area that the network's first stage sees: docs/benchmarks.md has the rates.
     """
-    batch = settings.batch_size or min(LARGE_BATCH, max(specimens // 32, min(SMALL_BATCH, specimens // 8), 4))
+    batch = settings.batch_size or min(32, max(4, specimens // 8))
     steps = -(-specimens // min(batch, specimens))
     side = size / stem_of(size)[1]
     shown = SHOWN * min((32 / side) ** 2, 1)
