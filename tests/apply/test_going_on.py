@@ -226,6 +226,14 @@ def test_a_table_that_somebody_filled_in_is_not_written_over(folder, tiny_classi
     assert out.read_bytes() == filled
     run(classified(folder, tiny_classifier, out, replace=True))
     assert (Predictions.read(out).table["label"] == "").all()
+    np.save(folder / "a" / "00.npy", np.zeros((24, 24, 4), np.uint8))
+    job = classified(folder, tiny_classifier, out)
+    while not isinstance(next(job), Classified):
+        pass
+    out.write_bytes(filled)  # meanwhile
+    with pytest.raises(PredictionsError, match="was changed after it was written here"):
+        run(job)
+    assert out.read_bytes() == filled
     out.unlink()
     run(classified(folder, tiny_classifier, out))
     assert len(Predictions.read(out)) == 40

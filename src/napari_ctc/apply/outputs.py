@@ -187,8 +187,11 @@ class ToFile:
             self._writer = None
             table = self._parts.folder / f"table{self.out.suffix}"
             if not stopped:
+                self._parts.refuse_edited(self.out)  # again: it may have been filled in while this ran
                 self._parts.will_be(table)
             table.replace(saved)
+        except PredictionsError:
+            raise
         except CTCError as problem:
             raise self._going_on(str(problem)) from problem
         except OSError as problem:

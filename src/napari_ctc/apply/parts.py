@@ -96,12 +96,9 @@ class Parts:
                     f"{out.name} was begun {why}: one table never holds both. Choose another name for the output, "
                     f"or say that it may be replaced (--replace at a terminal)."
                 )
-            if begun is not None and not anew and parts._edited(out):
-                raise PredictionsError(
-                    f"{out} was changed after it was written here, perhaps by labels that somebody gave, and is "
-                    f"not written over. Choose another name for the output, or say that it may be replaced "
-                    f"(--replace at a terminal)."
-                )
+            if anew:
+                (folder / _WRITTEN).unlink(missing_ok=True)
+            parts.refuse_edited(out)
             parts._clear(all_of_it=begun is None or bool(why))
             if begun is None or why:
                 write_whole(folder / RECORD, record.model_dump_json(indent=1).encode())
@@ -220,6 +217,21 @@ class Parts:
             pq.write_table(table, temporary, compression="zstd", write_page_checksum=True)
         self.done[span.start] = span
 
+    def refuse_edited(self, out: Path) -> None:
+        """Refuse an output that somebody has changed since it was written here; asked before a run and at its end.
+
+        Raises
+        ------
+        PredictionsError
+        """
+        written = self._written()
+        if written and out.exists() and size_and_time(out) not in written:
+            raise PredictionsError(
+                f"{out} was changed after it was written here, perhaps by labels that somebody gave, and is not "
+                f"written over. Choose another name for the output, or say that it may be replaced (--replace at "
+                f"a terminal)."
+            )
+
     def will_be(self, table: Path) -> None:
         """Note what the table is that is about to get the output's name.
 
@@ -228,7 +240,7 @@ class Parts:
         OSError, CTCError
             If it is gone, or the disk is full.
         """
-        last = [*self._written()[-1:], size_and_time(table)]  # a killed program may have left the one before
+        last = [*self._written()[-8:], size_and_time(table)]  # killed programs may have left an earlier one
         write_whole(self.folder / _WRITTEN, json.dumps(last).encode())
 
     def _written(self) -> list[tuple[int, str]]:
@@ -237,11 +249,6 @@ class Parts:
             return [(int(size), str(time)) for size, time in json.loads((self.folder / _WRITTEN).read_bytes())]
         except (OSError, ValueError, TypeError):
             return []
-
-    def _edited(self, out: Path) -> bool:
-        """Say whether somebody else has changed the output since it was written."""
-        written = self._written()
-        return bool(written) and out.exists() and size_and_time(out) not in written
 
     def _path(self, span: range) -> Path:
         return self.folder / f"{span.start:012}-{span.stop:012}.parquet"

@@ -106,7 +106,7 @@ def note_on_sources(training: Manifest, held: Manifest) -> str:
 
 
 def _loose(manifest: Manifest, movable: Rows, fixed: Rows) -> Rows:
-    """Leave those out that share a source with rows marked train, unless too few of a class are left without."""
+    """Leave those out that share a source with rows marked train, unless a class has none left then."""
     sources = manifest.table["source"].to_numpy()
     loose = movable[~np.isin(sources[movable], list(set(sources[fixed]) - {""}))]
     labels = manifest.table["label"].to_numpy()

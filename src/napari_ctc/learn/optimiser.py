@@ -84,7 +84,7 @@ class Optimiser:
         self._adamw(rate)
 
     def _adamw(self, rate: float) -> None:
-        if not self.means:  # not before, again
+        if not self.means:  # as those of the filters, not before
             self.means = {name: [torch.zeros_like(one) for one in self.others] for name in PARTS}
         gradients = _gradients(self.others)
         means, squares = (self.means[name] for name in PARTS)
